@@ -1,0 +1,238 @@
+"""A run directory: create it, open it, list them all.
+
+Layout (see ``Run``): ``config.yaml data.json events.jsonl checkpoints/ adapter/ eval/ export/``.
+While a process works on a run it holds ``run.lock``, an OS lock that vanishes with the process,
+so two processes never write the same run and a crash never leaves one locked.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetune import config as settings
+from edgetune import events, paths
+from edgetune.errors import RequestError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk, by its directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def data_file(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
+    def eval(self) -> Path:
+        return self.path / "eval"
+
+    @property
+    def export(self) -> Path:
+        return self.path / "export"
+
+    def config(self) -> settings.RunConfig:
+        """The resolved configuration. Raises RequestError if it is missing or damaged."""
+        return settings.build(settings.read_yaml(self.config_file), str(self.config_file))
+
+    def events(self) -> list[events.Event]:
+        """Everything the run has said so far, oldest first."""
+        if not self.events_file.exists():
+            return []
+        text = self.events_file.read_text(encoding="utf-8", errors="replace")
+        return list(events.read(text))
+
+    def gguf_files(self) -> list[Path]:
+        """The exported builds, newest last."""
+        files = self.export.glob("*.gguf") if self.export.exists() else []
+        return sorted(files, key=lambda file: (file.stat().st_mtime, file.name))
+
+    def process(self) -> int | None:
+        """Process id of whoever works on the run now, or None."""
+        lock = self.path / "run.lock"
+        if not lock.exists():
+            return None
+        with lock.open("r+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = handle.read().strip()
+                return int(text) if text.isdigit() else -1
+        return None
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the run for this process. Raises RequestError if another one has it."""
+        lock = self.path / "run.lock"
+        with lock.open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RequestError(
+                    f"Another process is working on the run {self.path}.",
+                    "Wait for it to end or stop it first.",
+                ) from None
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a list of runs shows of one."""
+
+    name: str
+    path: Path
+    model: str
+    state: str
+    """running, completed, interrupted, failed, or stopped (it ended without a word)."""
+    step: int
+    steps: int
+    train_loss: float | None
+    validation_loss: float | None
+    exports: list[Path]
+    updated: float
+    """Seconds since the epoch."""
+
+
+def check_name(name: str) -> None:
+    """Raises RequestError unless ``name`` can be a folder name anywhere."""
+    if not _NAME.match(name) or len(name) > 100:
+        raise RequestError(
+            f"`{name}` cannot be the name of a run.",
+            "Use letters, digits, dots, dashes and underscores, beginning with a letter or digit.",
+        )
+
+
+def create(name: str, config: settings.RunConfig, runs_dir: Path) -> Run:
+    """A new run directory with its configuration. Raises RequestError if the name is taken."""
+    check_name(name)
+    path = runs_dir / name
+    if path.exists():
+        raise RequestError(
+            f"A run named `{name}` exists already in {runs_dir}.",
+            f"Choose another --name, go on with it (--resume {name}), or remove it "
+            f"(edgetune runs remove {name}).",
+        )
+    with paths.atomic_directory(path) as temporary:
+        (temporary / "config.yaml").write_text(settings.to_yaml(config), encoding="utf-8")
+    _register(path)
+    return Run(path)
+
+
+def open_run(name_or_path: str, runs_dir: Path) -> Run:
+    """The run of that name in ``runs_dir``, or at that path. Raises RequestError if none is."""
+    for path in (runs_dir / name_or_path, Path(name_or_path)):
+        if (path / "config.yaml").is_file():
+            return Run(path)
+    known = ", ".join(run.name for run in find(runs_dir)) or "none"
+    raise RequestError(
+        f"There is no run `{name_or_path}` in {runs_dir}.", f"Runs there: {known}."
+    )
+
+
+def find(runs_dir: Path) -> list[Run]:
+    """All runs in ``runs_dir``, by name."""
+    if not runs_dir.is_dir():
+        return []
+    return [Run(file.parent) for file in sorted(runs_dir.glob("[!.]*/config.yaml"))]
+
+
+def find_all(runs_dir: Path) -> list[Run]:
+    """The runs in ``runs_dir`` and every other run on this machine that the index knows."""
+    found = {run.path.resolve(): run for run in find(runs_dir)}
+    for path in _registered():
+        if (path / "config.yaml").is_file():
+            found.setdefault(path.resolve(), Run(path))
+    return list(found.values())
+
+
+def summarize(run: Run) -> Summary:
+    """Where a run stands, from its events."""
+    state, step, steps = "stopped", 0, 0
+    train_loss = validation_loss = None
+    for event in run.events():
+        match event:
+            case events.RunStarted():
+                state, step, steps = "stopped", event.first_step - 1, event.steps
+            case events.StepDone():
+                step, train_loss = event.step, event.train_loss
+            case events.Validated():
+                validation_loss = event.validation_loss
+            case events.RunEnded():
+                state, step = event.reason, event.step
+            case _:
+                pass
+    if run.process() is not None:
+        state = "running"
+    newest = run.events_file if run.events_file.exists() else run.config_file
+    return Summary(
+        name=run.name,
+        path=run.path,
+        model=run.config().model,
+        state=state,
+        step=step,
+        steps=steps,
+        train_loss=train_loss,
+        validation_loss=validation_loss,
+        exports=run.gguf_files(),
+        updated=newest.stat().st_mtime,
+    )
+
+
+def remove(run: Run) -> None:
+    """Delete a run and all it holds. Raises RequestError while a process works on it."""
+    if run.process() is not None:
+        raise RequestError(f"The run {run.path} is being worked on.", "Stop it first.")
+    shutil.rmtree(run.path)
+
+
+def _index() -> Path:
+    return paths.home() / "runs.json"
+
+
+def _registered() -> list[Path]:
+    try:
+        return [Path(text) for text in json.loads(_index().read_text(encoding="utf-8"))]
+    except (OSError, ValueError):
+        return []
+
+
+def _register(path: Path) -> None:
+    # The index is a convenience: a home that cannot be written must not stop a run.
+    try:
+        known = [entry for entry in _registered() if entry.is_dir()]
+        known.append(path.resolve())
+        paths.write_text(_index(), json.dumps([str(entry) for entry in dict.fromkeys(known)]))
+    except OSError:
+        pass
