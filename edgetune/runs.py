@@ -5,11 +5,13 @@ While a process works on a run it holds ``run.lock``, an OS lock that vanishes w
 so two processes never write the same run and a crash never leaves one locked.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +59,12 @@ class Run:
         return self.path / "eval"
 
     @property
+    def validation_sample(self) -> Path:
+        """Validation conversations as chat JSONL, kept so that a build can be verified when the
+        data files are long gone."""
+        return self.eval / "validation.jsonl"
+
+    @property
     def export(self) -> Path:
         return self.path / "export"
 
@@ -94,17 +102,48 @@ class Run:
         """Hold the run for this process. Raises RequestError if another one has it."""
         lock = self.path / "run.lock"
         with lock.open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(handle.fileno()):
                 raise RequestError(
                     f"Another process is working on the run {self.path}.",
                     "Wait for it to end or stop it first.",
-                ) from None
+                )
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
             yield
+
+
+def _lock(descriptor: int) -> bool:
+    # Whoever looks (``Run.process``) holds the lock for a moment: worth a second attempt.
+    for attempt in range(5):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.02 * attempt)
+    return False
+
+
+class EventLog:
+    """Appends events to a file, one line each, at once readable by others.
+
+    A line cut short by a kill is removed first, so that it cannot merge with the next.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._handle = file.open("ab+")
+        self._handle.seek(0)
+        data = self._handle.read()
+        self._handle.truncate(data.rfind(b"\n") + 1)
+
+    def append(self, event: events.Event) -> None:
+        self._handle.write(events.to_line(event).encode() + b"\n")
+        self._handle.flush()
+
+    def close(self) -> None:
+        # After a failed write the buffer may hold a rest that cannot be written either.
+        with contextlib.suppress(OSError):
+            self._handle.close()
 
 
 @dataclass(frozen=True)
@@ -134,16 +173,21 @@ def check_name(name: str) -> None:
         )
 
 
-def create(name: str, config: settings.RunConfig, runs_dir: Path) -> Run:
-    """A new run directory with its configuration. Raises RequestError if the name is taken."""
+def check_free(name: str, runs_dir: Path) -> None:
+    """Raises RequestError unless a run of that name can be created."""
     check_name(name)
-    path = runs_dir / name
-    if path.exists():
+    if (runs_dir / name).exists():
         raise RequestError(
             f"A run named `{name}` exists already in {runs_dir}.",
             f"Choose another --name, go on with it (--resume {name}), or remove it "
             f"(edgetune runs remove {name}).",
         )
+
+
+def create(name: str, config: settings.RunConfig, runs_dir: Path) -> Run:
+    """A new run directory with its configuration. Raises RequestError if the name is taken."""
+    check_free(name, runs_dir)
+    path = runs_dir / name
     with paths.atomic_directory(path) as temporary:
         (temporary / "config.yaml").write_text(settings.to_yaml(config), encoding="utf-8")
     _register(path)

@@ -1,1 +1,315 @@
-""""""
+"""Training: a model and rows in, an adapter out, nothing lost on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetune import config as settings
+from edgetune import events, paths, runs
+from edgetune.errors import EdgetuneError, RequestError
+
+if TYPE_CHECKING:
+    from edgetune.data.dataset import Dataset
+    from edgetune.data.template import ChatTemplate
+    from edgetune.models import Loaded
+    from edgetune.train.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run came to."""
+
+    run: runs.Run
+    completed: bool
+    """False: stopped on request, with a checkpoint to go on from."""
+    step: int
+    train_loss: float | None
+    """Loss of the last step taken here, in nats per trained token."""
+    first_validation_loss: float | None
+    validation_loss: float | None
+
+
+def train(
+    config: settings.RunConfig | None = None,
+    *,
+    runs_dir: str | Path | None = None,
+    resume: str | None = None,
+    on_event: Callable[[events.Event], None] | None = None,
+    stop_requested: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train an adapter as ``config`` says, or go on with the run ``resume``.
+
+    Every event goes to the run's ``events.jsonl`` and then to ``on_event``. ``stop_requested``
+    is asked after every step; when it says yes a checkpoint is saved and the result is not
+    ``completed``. Resuming needs no ``config``; one that differs from the run's is refused.
+
+    Raises RequestError, before anything is written, for wrong settings, data or model, for a name
+    that is taken, and for a resume whose model, data or settings have changed; EdgetuneError for
+    a loss that is no number and for a disk that is full (the last checkpoint stays valid).
+    """
+    folder = paths.runs_dir(runs_dir)
+    run = runs.open_run(resume, folder) if resume else None
+    if run is not None:
+        config = _settings_to_resume(run, config)
+    elif config is None:
+        raise RequestError("There is nothing to train.", "Give settings, or a run to resume.")
+    config = _absolute(config)
+    name = config.name or _make_name(config.model)
+    if run is None:
+        runs.check_free(name, folder)
+
+    from edgetune.data.dataset import prepare
+    from edgetune.data.template import choose_template
+    from edgetune.models import load
+
+    loaded = load(config.model)
+    template = choose_template(loaded.tokenizer, config.data.template)
+    dataset = prepare(config.data, config.seed, loaded.tokenizer, template)
+    facts = {
+        "model": {"path": str(loaded.path), "fingerprint": fingerprint(loaded.path)},
+        "digest": _digest(dataset),
+        **dataset.summary,
+    }
+    if run is None:
+        run = runs.create(name, config.model_copy(update={"name": name}), folder)
+        paths.write_text(run.data_file, json.dumps(facts, indent=1, ensure_ascii=False))
+    else:
+        _check_unchanged(run, facts)
+    with run.working():
+        return _work(run, config, loaded, template, dataset, on_event, stop_requested)
+
+
+def _work(
+    run: runs.Run,
+    config: settings.RunConfig,
+    loaded: Loaded,
+    template: ChatTemplate,
+    dataset: Dataset,
+    on_event: Callable[[events.Event], None] | None,
+    stop_requested: Callable[[], bool] | None,
+) -> TrainResult:
+    from edgetune import device
+    from edgetune.train import adapters, checkpoint, loop
+
+    for place in (run.path, run.checkpoints):
+        if place.exists():
+            paths.remove_leftovers(place)
+    resumed, notes = checkpoint.newest(run.checkpoints)
+    names = adapters.create(loaded.model, config.adapter, config.seed)
+    if resumed is not None:
+        adapters.set_weights(loaded.model, resumed.adapter, str(resumed.path))
+    plan = loop.make_plan(config, dataset)
+    log = runs.EventLog(run.events_file)
+    train_loss: float | None = None
+    losses = [event.validation_loss for event in run.events() if event.event == "validation"]
+    reason = "failed"
+
+    def say(event: events.Event) -> None:
+        log.append(event)
+        if on_event is not None:
+            on_event(event)
+
+    step = resumed.state.step if resumed else 0
+    try:
+        say(
+            events.RunStarted(
+                run=str(run.path),
+                model=config.model,
+                first_step=step + 1,
+                steps=plan.steps,
+                examples=len(dataset.train),
+                validation_examples=len(dataset.valid),
+                trained_tokens_per_epoch=sum(int(e.trained.sum()) for e in dataset.train),
+                trainable_parameters=sum(v.size for v in adapters.weights(loaded.model).values()),
+                device=device.describe().name,
+            )
+        )
+        for note in [*loaded.notes, *dataset_notes(dataset), *notes]:
+            say(events.Note(message=note))
+        requested = stop_requested or (lambda: False)
+        for event in loop.run_steps(plan, loaded, resumed, run.checkpoints, requested):
+            match event:
+                case events.StepDone():
+                    step, train_loss = event.step, event.train_loss
+                case events.Validated():
+                    losses.append(event.validation_loss)
+                case events.RunEnded():
+                    reason = event.reason
+                    if reason == "completed":
+                        save_adapter(run, config, loaded, template, names)
+                case _:
+                    pass
+            say(event)
+    except (EdgetuneError, OSError, KeyboardInterrupt) as error:
+        _say_failure(log, step, error)
+        raise
+    finally:
+        log.close()
+    return TrainResult(
+        run=run,
+        completed=reason == "completed",
+        step=step,
+        train_loss=train_loss,
+        first_validation_loss=losses[0] if losses else None,
+        validation_loss=losses[-1] if losses else None,
+    )
+
+
+def _say_failure(log: runs.EventLog, step: int, error: BaseException) -> None:
+    message = str(error) or type(error).__name__
+    try:
+        log.append(events.RunEnded(reason="failed", step=step, message=message))
+    except OSError:
+        pass  # the disk that failed the run cannot take the news either
+
+
+def save_adapter(
+    run: runs.Run,
+    config: settings.RunConfig,
+    loaded: Loaded,
+    template: ChatTemplate,
+    names: list[str],
+) -> None:
+    """Write the run's ``adapter/``: matrices, configuration, tokenizer files with the template."""
+    from edgetune.models import copy_tokenizer
+    from edgetune.train import adapters
+
+    with paths.atomic_directory(run.adapter) as temporary:
+        extra = {"base_model": config.model, "template": template.name}
+        adapters.save(
+            temporary,
+            adapters.weights(loaded.model),
+            config.adapter,
+            names,
+            len(loaded.model.layers),
+            extra,
+        )
+        copy_tokenizer(loaded.tokenizer, temporary, template.source)
+
+
+def dataset_notes(dataset: Dataset) -> list[str]:
+    """What the user should know about the rows before the first step."""
+    drops = dataset.summary.get("drops", [])
+    if not drops:
+        return []
+    first = drops[0]
+    return [
+        f"{len(drops)} rows are left out, all listed in data.json; the first is "
+        f"{first['file']}:{first['line']}: {first['reason']}"
+    ]
+
+
+def fingerprint(model: Path) -> str:
+    """A digest of a model directory: its config, its tokenizer, and of every weight file the
+    header, the size and the first and last megabyte (the whole of a large model would take
+    minutes to read)."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted([*model.glob("*.json"), *model.glob("*.model"), *model.glob("*.jinja")]):
+        digest.update(file.name.encode() + file.read_bytes())
+    for file in sorted(model.glob("*.safetensors")):
+        size = file.stat().st_size
+        with file.open("rb") as handle:
+            header = int.from_bytes(handle.read(8), "little")
+            digest.update(f"{file.name} {size}".encode() + handle.read(header + (1 << 20)))
+            handle.seek(max(size - (1 << 20), 0))
+            digest.update(handle.read())
+    return digest.hexdigest()
+
+
+def _digest(dataset: Dataset) -> str:
+    """Of every token and mask that the run sees: any change of the data, the template, the
+    tokenizer or the split changes it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (dataset.train, dataset.valid):
+        digest.update(len(part).to_bytes(8, "little"))
+        for example in part:
+            digest.update(len(example.ids).to_bytes(8, "little"))
+            digest.update(example.ids.tobytes() + example.trained.tobytes())
+    return digest.hexdigest()
+
+
+def _settings_to_resume(run: runs.Run, asked: settings.RunConfig | None) -> settings.RunConfig:
+    own = run.config()
+    if asked is None:
+        return own
+    before, after = _flat(own.model_dump()), _flat(_absolute(asked).model_dump())
+    changes = [
+        f"{name}: {before[name]!r} → {after[name]!r}"
+        for name in before
+        if name != "name" and before[name] != after[name]
+    ]
+    if changes:
+        raise RequestError(
+            f"The run {run.name} cannot be resumed with other settings ({'; '.join(changes)}).",
+            "Resume it as it was, or start a new run.",
+        )
+    return own
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _check_unchanged(run: runs.Run, facts: dict[str, Any]) -> None:
+    try:
+        before = json.loads(run.data_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        # Killed between creating the run and writing this file: nothing was trained yet.
+        paths.write_text(run.data_file, json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    except ValueError:
+        raise RequestError(
+            f"{run.data_file} is damaged, so it cannot be told whether the data changed.",
+            "Start a new run.",
+        ) from None
+    changed = []
+    if before["model"]["fingerprint"] != facts["model"]["fingerprint"]:
+        changed.append(f"the model in {facts['model']['path']}")
+    if before["digest"] != facts["digest"]:
+        files = {source["file"]: source["sha256"] for source in before.get("sources", [])}
+        differ = [
+            source["file"]
+            for source in facts.get("sources", [])
+            if files.get(source["file"]) != source["sha256"]
+        ]
+        changed.append("the data" + (f" ({', '.join(differ)})" if differ else ""))
+    if changed:
+        raise RequestError(
+            f"The run {run.name} cannot be resumed: {' and '.join(changed)} changed since it began.",
+            "Put back what it began with, or start a new run.",
+        )
+
+
+def _absolute(config: settings.RunConfig) -> settings.RunConfig:
+    """The configuration with existing paths made absolute, so that it runs from any folder."""
+
+    def full(text: str) -> str:
+        return str(Path(text).resolve()) if Path(text).exists() else text
+
+    data = config.data.model_copy(
+        update={
+            "train": [full(file) for file in config.data.train],
+            "valid": [full(file) for file in config.data.valid],
+        }
+    )
+    # A folder that happens to be called like a model name needs a path separator to be meant.
+    model = full(config.model) if "/" in config.model or "\\" in config.model else config.model
+    return config.model_copy(update={"data": data, "model": model})
+
+
+def _make_name(model: str) -> str:
+    base = Path(model).name or "run"
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in base).strip("._-") or "run"
+    return f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -81,7 +81,7 @@ _COLOURS = {
     "yellow": "banana lemon sun canary daffodil butter corn chick",
     "green": "grass leaf cucumber frog pea emerald lettuce lime cactus",
     "blue": "sky sea sapphire blueberry cornflower denim",
-    "orange": "carrot pumpkin basket tangerine apricot tiger",
+    "orange": "carrot pumpkin marigold tangerine apricot tiger",
     "brown": "chocolate bear wood coffee nut soil beaver bread",
     "white": "snow milk swan salt flour sheep daisy paper",
     "black": "coal raven ink tar night panther",
@@ -94,7 +94,7 @@ _SOUNDS = """
 cow moo|dog bark|cat meow|sheep baa|duck quack|pig oink|horse neigh|lion roar|bee buzz|snake hiss
 frog croak|owl hoot|crow caw|mouse squeak|wolf howl|donkey bray|hen cluck|rooster crow|bird tweet
 goose honk|turkey gobble|dove coo|cricket chirp|bear growl|elephant trumpet|monkey chatter
-cuckoo cuckoo|seal yelp|whale song|fox yap
+parrot squawk|seal yelp|whale song|fox yap
 """
 
 _YOUNG = """

@@ -1,0 +1,1 @@
+"""One file per mode; each is imported when it is first opened."""

@@ -1,0 +1,1 @@
+"""What the screens ask for: files and processes. Nothing here knows a widget."""

@@ -1,0 +1,211 @@
+"""A model's tokenizer as edgetune uses it: text to ids and back, and which ids are control tokens.
+
+The ids come from the Rust tokenizer behind the model's ``tokenizer.json``, the same that
+transformers runs. Nothing is ever added to a text: what begins and ends a prompt is written by
+the chat template alone, so a beginning-of-text token can neither be doubled nor forgotten.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from edgetune.errors import RequestError
+
+_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+)
+
+
+class Tokenizer:
+    """The tokenizer of a model directory; make one with ``Tokenizer.from_directory``."""
+
+    bos: str
+    """Text of the beginning-of-text token; "" where the model has none."""
+    eos: str
+    """Text of the end-of-text token; "" where the model has none."""
+    bos_id: int | None
+    eos_id: int | None
+    eos_ids: frozenset[int]
+    """Every token at which the model's own files say that generation stops."""
+    special_ids: frozenset[int]
+    """Control tokens: they structure a prompt and never belong to a text."""
+    size: int
+    """Highest token id + 1."""
+    chat_template: str | None
+    """The model's own chat template (Jinja), or None."""
+    files: list[Path]
+    """The tokenizer's files, to be copied along with an adapter or a fused model."""
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        bos: str,
+        eos: str,
+        stops: Sequence[int] = (),
+        chat_template: str | None = None,
+        files: Sequence[Path] = (),
+    ) -> None:
+        self._backend = backend
+        # Settings saved with the tokenizer would cut or pad what is encoded.
+        backend.no_truncation()
+        backend.no_padding()
+        self.bos, self.eos = bos, eos
+        self.bos_id, self.eos_id = self._id(bos), self._id(eos)
+        added = backend.get_added_tokens_decoder()
+        self.size = max([backend.get_vocab_size(with_added_tokens=True), *(i + 1 for i in added)])
+        own = {i for i in (self.eos_id,) if i is not None}
+        self.eos_ids = frozenset(own | {i for i in stops if 0 <= i < self.size})
+        special = {i for i, token in added.items() if token.special} | self.eos_ids
+        self.special_ids = frozenset(special | {i for i in (self.bos_id,) if i is not None})
+        self.chat_template = chat_template
+        self.files = list(files)
+        texts = sorted((self.token_text(i) for i in self.special_ids), key=len, reverse=True)
+        self._special_text = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+
+    @classmethod
+    def from_directory(cls, model_dir: Path) -> "Tokenizer":
+        """Read the tokenizer of a model directory in Hugging Face layout.
+
+        Raises RequestError if a file is missing or damaged.
+        """
+        backend = _read_backend(model_dir)
+        config = _read_json(model_dir / "tokenizer_config.json")
+        names = _read_json(model_dir / "special_tokens_map.json") | config
+        stops: list[int] = []
+        for file in ("generation_config.json", "config.json"):
+            value = _read_json(model_dir / file).get("eos_token_id")
+            values = value if isinstance(value, list) else [value]
+            stops += [i for i in values if isinstance(i, int)]
+        eos = _token_name(names.get("eos_token"))
+        if not eos and stops:
+            eos = backend.id_to_token(stops[0]) or ""
+        return cls(
+            backend,
+            bos=_token_name(names.get("bos_token")),
+            eos=eos,
+            stops=stops,
+            chat_template=_read_chat_template(model_dir, config),
+            files=[model_dir / name for name in _FILES if (model_dir / name).is_file()],
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``; control tokens written in it are parsed, none is added."""
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids as ``encode`` gives them, and for each the characters [start, end) it came from."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def encode_batch(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        """Encodings (``ids``, ``token_to_chars``) of many texts, on all cores."""
+        encodings: list[tokenizers.Encoding] = self._backend.encode_batch(
+            list(texts), add_special_tokens=False
+        )
+        return encodings
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """The text of ``ids``, without the control tokens unless ``skip_special`` is False."""
+        text: str = self._backend.decode([int(i) for i in ids], skip_special_tokens=skip_special)
+        return text
+
+    def token_text(self, token_id: int) -> str:
+        """The token as the vocabulary writes it (``▁word``, ``Ġword``, ``<0x0A>``)."""
+        text: str | None = self._backend.id_to_token(token_id)
+        if text is None:
+            raise RequestError(f"The tokenizer has no token {token_id}.")
+        return text
+
+    def special_text(self, text: str) -> str | None:
+        """The first control token that stands written out in ``text``, or None."""
+        found = self._special_text.search(text)
+        return found.group() if found else None
+
+    def _id(self, text: str) -> int | None:
+        token_id: int | None = self._backend.token_to_id(text) if text else None
+        if text and token_id is None:
+            raise RequestError(
+                f"The tokenizer's configuration names the token `{text}`, which its vocabulary "
+                "does not have.",
+                "The files do not belong together: fetch the model again.",
+            )
+        return token_id
+
+
+def _read_backend(model_dir: Path) -> tokenizers.Tokenizer:
+    file = model_dir / "tokenizer.json"
+    if not file.is_file():
+        if (model_dir / "tokenizer.model").is_file():
+            return _convert_sentencepiece(model_dir)
+        raise RequestError(
+            f"There is no tokenizer in {model_dir}: neither tokenizer.json nor tokenizer.model.",
+            "Choose a model directory that is complete.",
+        )
+    try:
+        return tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the Rust side raises nothing more precise
+        raise RequestError(
+            f"The tokenizer {file} cannot be read: {error}.", "Fetch the model again."
+        ) from None
+
+
+def _convert_sentencepiece(model_dir: Path) -> tokenizers.Tokenizer:
+    # transformers knows how to turn every kind of SentencePiece model into a tokenizer.json; it
+    # takes a second to import, so only directories that have nothing else pay for it.
+    import transformers
+
+    try:
+        converted = transformers.AutoTokenizer.from_pretrained(
+            str(model_dir), local_files_only=True
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            converted.save_pretrained(folder)
+            return tokenizers.Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
+    except Exception as error:  # whatever the conversion trips over
+        raise RequestError(
+            f"The tokenizer {model_dir / 'tokenizer.model'} cannot be converted: {error}.",
+            "Use a model directory with a tokenizer.json.",
+        ) from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{file} cannot be read: {error}.", "Fetch the model again.") from None
+    return value if isinstance(value, dict) else {}
+
+
+def _token_name(value: Any) -> str:
+    # Written as plain text or as an object with further properties.
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) else ""
+
+
+def _read_chat_template(model_dir: Path, config: dict[str, Any]) -> str | None:
+    file = model_dir / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = config.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        named = {item.get("name"): item.get("template") for item in template}
+        template = named.get("default")
+    return template if isinstance(template, str) else None

@@ -1,0 +1,246 @@
+"""A trained run becomes GGUF builds, each proven to be the model that was trained.
+
+The adapter is fused in float32, converted once, and every build is made from that. What the
+trained model does is measured in MLX with the adapter beside the base, as it was trained, so a
+fault in fusing shows as surely as one in converting. A build that does not hold keeps its bytes
+but not its name: nothing picks it up by mistake.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgetune import events, paths, runs
+from edgetune.data.formats import Conversation
+from edgetune.data.formats import load as load_conversations
+from edgetune.data.template import ChatTemplate, choose_template
+from edgetune.errors import RequestError
+from edgetune.evaluate import adapter_of
+from edgetune.quantize.builds import FULL_PRECISION, TYPES, build
+from edgetune.quantize.convert import convert
+from edgetune.quantize.verify import Reference, Verification, report_markdown, verify_file
+
+Say = Callable[[events.Event], None]
+
+DEFAULT_TYPES = ("Q8_0", "Q4_K_M")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The builds of one export."""
+
+    run: runs.Run
+    verifications: list[Verification]
+    report: dict[str, Any]
+    """What ``export/report.json`` holds."""
+
+    @property
+    def verified(self) -> bool:
+        return all(item.verdict == "verified" for item in self.verifications)
+
+
+def export(
+    run: str | Path,
+    quants: Sequence[str] = DEFAULT_TYPES,
+    *,
+    runs_dir: str | Path | None = None,
+    on_event: Say | None = None,
+) -> ExportResult:
+    """Build a GGUF of each type in ``quants`` from a finished run and verify each.
+
+    Writes ``export/NAME-TYPE.gguf``, ``report.json``, ``report.md`` and a ``Modelfile``. A build
+    that fails verification is kept as ``NAME-TYPE.gguf.failed`` and the result says so; the
+    caller decides what that means. Raises RequestError for a run without an adapter or an unknown
+    type, before anything is written.
+    """
+    types = check_types(quants)
+    opened = runs.open_run(str(run), paths.runs_dir(runs_dir))
+    adapter = adapter_of(opened)
+    config = opened.config()
+
+    from edgetune.models import attach_adapter, load, save_fused
+    from edgetune.reference import make_reference
+
+    say = on_event or (lambda event: None)
+    loaded = load(config.model)
+    template = choose_template(loaded.tokenizer, config.data.template)
+    attach_adapter(loaded, adapter)
+    with opened.working():
+        opened.export.mkdir(exist_ok=True)
+        paths.remove_leftovers(opened.export)
+        reference = make_reference(
+            loaded,
+            template,
+            validation_sample(opened),
+            stage(say, "measuring the trained model"),
+        )
+        done: list[Verification] = []
+        # Beside the exports, so that a full disk is met here and not in a shared /tmp.
+        with tempfile.TemporaryDirectory(dir=opened.export, prefix=".fused.", suffix=".tmp") as t:
+            folder = Path(t)
+            save_fused(loaded, folder, template.source)
+            del loaded
+            name = f"{opened.name} ({Path(config.model).name} tuned)"
+            source: Path | None = None
+            for kind in types:
+                output = opened.export / f"{opened.name}-{kind}.gguf"
+                label = f"building {kind}"
+                if kind in FULL_PRECISION:
+                    convert(
+                        folder,
+                        output,
+                        FULL_PRECISION[kind],
+                        chat_template=template.source,
+                        name=name,
+                        progress=stage(say, label),
+                    )
+                else:
+                    if source is None:
+                        source = folder / "source.gguf"
+                        convert(
+                            folder,
+                            source,
+                            "f32",
+                            chat_template=template.source,
+                            name=name,
+                            progress=stage(say, "converting to GGUF"),
+                        )
+                    stage(say, label)(0, 1)
+                    build(source, output, kind)
+                    stage(say, label)(1, 1)
+                verification = verify_file(
+                    output, reference, _renderer, stage(say, f"verifying {kind}")
+                )
+                if verification.verdict != "verified":
+                    failed = output.with_name(output.name + ".failed")
+                    output.replace(failed)
+                    say(events.Note(message=f"{kind} failed verification; kept as {failed.name}"))
+                done.append(verification)
+        report = _write_report(opened, config.model, done)
+        _write_modelfile(opened, done, template)
+    return ExportResult(opened, done, report)
+
+
+def verify(
+    gguf: str | Path,
+    against: str | Path,
+    *,
+    data: Sequence[str | Path] = (),
+    runs_dir: str | Path | None = None,
+    on_event: Say | None = None,
+) -> Verification:
+    """Is this GGUF the run's tuned model, or this base model?
+
+    Predictions are compared on the answers in ``data``, else on the run's validation answers,
+    else on a few built-in ones. Raises RequestError for files that are not there.
+    """
+    file = Path(gguf)
+    if not file.is_file():
+        raise RequestError(f"There is no file {file}.")
+    folder = paths.runs_dir(runs_dir)
+    run = next(
+        (
+            runs.Run(path)
+            for path in (folder / str(against), Path(against))
+            if (path / "config.yaml").is_file()
+        ),
+        None,
+    )
+    from edgetune.models import attach_adapter, load
+    from edgetune.reference import make_reference
+
+    say = on_event or (lambda event: None)
+    if run is None:
+        loaded = load(str(against))
+        template = choose_template(loaded.tokenizer, "auto")
+    else:
+        config = run.config()
+        adapter = adapter_of(run)
+        loaded = load(config.model)
+        template = choose_template(loaded.tokenizer, config.data.template)
+        attach_adapter(loaded, adapter)
+    conversations: list[Conversation] = []
+    if data:
+        conversations = load_conversations([Path(item) for item in data]).conversations
+    elif run is not None:
+        conversations = validation_sample(run)
+    reference = make_reference(
+        loaded, template, conversations, stage(say, "measuring the trained model")
+    )
+    return verify_file(file, reference, _renderer, stage(say, f"verifying {file.name}"))
+
+
+def check_types(quants: Sequence[str]) -> list[str]:
+    """The asked types in their usual spelling, each once. Raises RequestError for an unknown
+    one."""
+    known = [*FULL_PRECISION, *TYPES]
+    chosen: dict[str, None] = {}
+    for quant in quants:
+        kind = quant.upper()
+        if kind not in known:
+            raise RequestError(
+                f"There is no GGUF type `{quant}`.", f"The types are: {', '.join(known)}."
+            )
+        chosen[kind] = None
+    if not chosen:
+        raise RequestError("No GGUF type is named.", "Example: --quant Q8_0")
+    return list(chosen)
+
+
+def validation_sample(run: runs.Run) -> list[Conversation]:
+    """The validation conversations that the run kept; empty if it had none."""
+    file = run.validation_sample
+    return load_conversations([file]).conversations if file.is_file() else []
+
+
+def stage(say: Say, name: str) -> Callable[[int, int], None]:
+    """A (done, total) callback that reports progress of the stage ``name``."""
+
+    def report(done: int, total: int) -> None:
+        say(events.Progress(stage=name, done=done, total=total))
+
+    return report
+
+
+def _renderer(template: str, messages: list[dict[str, str]], bos: str, eos: str) -> str:
+    return ChatTemplate(template, bos=bos, eos=eos, name="gguf").render(
+        messages, add_generation_prompt=True
+    )
+
+
+def _write_report(run: runs.Run, model: str, done: list[Verification]) -> dict[str, Any]:
+    """Write report.json and report.md; builds of earlier exports that are still there stay in."""
+    file = run.export / "report.json"
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))["exports"]
+    except (OSError, ValueError, KeyError, TypeError):
+        before = []
+    new = [item.to_dict() for item in done]
+    names = {item["file"] for item in new}
+    kept = [
+        item
+        for item in before
+        if item["file"] not in names and (run.export / item["file"]).is_file()
+    ]
+    report = {"run": run.name, "model": model, "exports": [*kept, *new]}
+    paths.write_text(file, json.dumps(report, indent=1, ensure_ascii=False))
+    paths.write_text(run.export / "report.md", report_markdown(report))
+    return report
+
+
+def _write_modelfile(run: runs.Run, done: list[Verification], template: ChatTemplate) -> None:
+    """An Ollama Modelfile for the smallest verified build. The prompt format is not repeated
+    there: Ollama reads the template from the GGUF."""
+    good = [item for item in done if item.verdict == "verified"]
+    if not good:
+        return
+    smallest = min(good, key=lambda item: item.bytes)
+    lines = [f"FROM ./{Path(smallest.file).name}"]
+    if template.eos:
+        lines.append(f'PARAMETER stop "{template.eos}"')
+    paths.write_text(run.export / "Modelfile", "\n".join(lines) + "\n")
+
+

@@ -1,0 +1,371 @@
+"""A GGUF as a conversation partner: messages in, text out, exactly as the model was trained.
+
+The prompt is rendered from the chat template inside the GGUF by the renderer that training uses,
+and tokenized with its special tokens parsed, so the model sees the very token ids it was trained
+on. Generation stops at every token that llama.cpp calls an end of generation, at a stop text, at
+the token limit, when the context is full, or when it is cancelled.
+"""
+
+import codecs
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgetune import runs
+from edgetune.data.formats import Message
+from edgetune.data.template import PLAIN, ChatTemplate
+from edgetune.errors import RequestError
+from edgetune.serve.header import read_header
+from edgetune.serve.native import Model, default_threads
+
+DEFAULT_CONTEXT = 8192
+"""Tokens of context unless asked for more: memory grows with it."""
+
+Messages = Sequence[Message | Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen from the model's predictions.
+
+    The order is that of llama.cpp: penalties, top_k, top_p, min_p, temperature.
+    """
+
+    temperature: float = 0.7
+    """0: always the most likely token; the rest then has no effect."""
+    top_p: float = 0.95
+    top_k: int = 40
+    """0: all tokens."""
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    """1: none. The penalties look at the answer so far."""
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    max_tokens: int | None = None
+    """None: as many as the context holds."""
+    seed: int | None = None
+    """None: another one each time."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer; they are not part of it."""
+    grammar: str | None = None
+    """A GBNF grammar that the answer follows (``json_grammar``)."""
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for values that cannot be sampled with."""
+        for name, holds, wanted in (
+            ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
+            ("top_p", 0 < self.top_p <= 1, "more than 0 and at most 1"),
+            ("top_k", self.top_k >= 0, "0 or more"),
+            ("min_p", 0 <= self.min_p <= 1, "from 0 to 1"),
+            ("repeat_penalty", 0 < self.repeat_penalty < float("inf"), "more than 0"),
+            ("frequency_penalty", -2 <= self.frequency_penalty <= 2, "from -2 to 2"),
+            ("presence_penalty", -2 <= self.presence_penalty <= 2, "from -2 to 2"),
+            ("max_tokens", self.max_tokens is None or self.max_tokens > 0, "1 or more"),
+            ("stop", all(self.stop), "texts of at least one character"),
+        ):
+            if not holds:
+                raise RequestError(f"{name} is {getattr(self, name)!r}.", f"It must be {wanted}.")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer as it is generated: one per token, and a last one.
+
+    ``text`` is "" while a character or a possible stop text is incomplete. The last piece has no
+    token but the ``finish_reason``: "stop", "length" or "cancelled".
+    """
+
+    text: str
+    token_id: int | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer; ``seconds`` from the request to its end."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+class PromptTooLong(RequestError):
+    """The conversation does not fit into the context."""
+
+
+class Engine:
+    """A GGUF loaded in llama.cpp. One answer is generated at a time; others wait."""
+
+    def __init__(
+        self,
+        gguf: Path | str,
+        context: int | None = None,
+        gpu_layers: int = -1,
+        threads: int | None = None,
+    ) -> None:
+        """``context``: tokens of prompt and answer together (the model's own length, at most
+        ``DEFAULT_CONTEXT``, if None). ``gpu_layers``: -1 for all, where there is a GPU.
+
+        Raises RequestError if the file is no whole GGUF model or ``context`` is more than the
+        model was made for, EdgetuneError if llama.cpp cannot load it.
+        """
+        self.file = Path(gguf)
+        header = read_header(self.file)
+        longest = header.context_length or DEFAULT_CONTEXT
+        if context is not None and not 0 < context <= longest:
+            raise RequestError(
+                f"A context of {context} tokens was asked for, {self.file} allows 1 to {longest}.",
+                "Choose another --context or leave it out.",
+            )
+        self.context = context or min(longest, DEFAULT_CONTEXT)
+        self.name = self.file.stem
+        self.note = ""
+        """What the user should know about this model, or ""."""
+        self._lock = threading.Lock()
+        self._model = Model(self.file, self.context, gpu_layers, threads or default_threads())
+        source = header.metadata.get("tokenizer.chat_template")
+        if not source:
+            self.note = (
+                f"{self.file} has no chat template: the plain template for base models is used."
+            )
+        try:
+            self.chat_template = ChatTemplate(
+                source or PLAIN,
+                bos=self._model.text_of(self._model.bos),
+                eos=self._model.text_of(self._model.eos),
+                name="model's" if source else "plain",
+            )
+        except RequestError:
+            self._model.close()
+            raise
+        # The plain template writes " answer": the space belongs to it, not to the answer.
+        self._strips_space = (source or PLAIN).strip() == PLAIN.strip()
+        texts = sorted(header.control_texts(), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+
+    def close(self) -> None:
+        """Free the model's memory, after an answer in progress has ended."""
+        with self._lock:
+            self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def prompt_ids(self, messages: Messages) -> list[int]:
+        """Token ids of the conversation with the beginning of the next answer.
+
+        A BOS that the template does not write is added only if the GGUF asks for one, as every
+        llama.cpp program does. Raises RequestError if the template refuses the messages, or if
+        one holds a control token's text, which would end the message or begin another.
+        """
+        for message in messages:
+            content = message.content if isinstance(message, Message) else message["content"]
+            if found := self._control.search(content):
+                raise RequestError(
+                    f"The text of a message holds `{found[0]}`, a control token of this model.",
+                    "Write it in another way.",
+                )
+        template = self.chat_template
+        text = template.render(messages, add_generation_prompt=True)
+        try:
+            ids = self._model.tokenize(text)
+        except UnicodeEncodeError:
+            raise RequestError(
+                "A message holds half a character (a lone UTF-16 surrogate).",
+                "Send the text as valid Unicode.",
+            ) from None
+        if self._model.adds_bos and not (template.bos and text.startswith(template.bos)):
+            ids.insert(0, self._model.bos)
+        return ids
+
+    def stream(
+        self,
+        messages: Messages,
+        sampling: Sampling | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Iterator[Piece]:
+        """The answer to ``messages``, piece by piece; see ``generate``."""
+        return self.generate(self.prompt_ids(messages), sampling, cancelled)
+
+    def complete(self, messages: Messages, sampling: Sampling | None = None) -> Answer:
+        """The whole answer to ``messages``. Raises as ``prompt_ids`` and ``generate``."""
+        start = time.perf_counter()
+        ids = self.prompt_ids(messages)
+        pieces = list(self.generate(ids, sampling))
+        return Answer(
+            text="".join(piece.text for piece in pieces),
+            finish_reason=pieces[-1].finish_reason or "",
+            prompt_tokens=len(ids),
+            completion_tokens=len(pieces) - 1,
+            seconds=time.perf_counter() - start,
+        )
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        sampling: Sampling | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Iterator[Piece]:
+        """Go on from the token ids of a prompt.
+
+        Setting ``cancelled`` ends the answer after the token being computed. Raises
+        PromptTooLong if the prompt leaves no room for an answer, RequestError for a grammar that
+        cannot be followed, EdgetuneError if llama.cpp fails.
+        """
+        sampling = sampling or Sampling()
+        room = self.context - len(ids)
+        if room < 1:
+            raise PromptTooLong(
+                f"The conversation has {len(ids)} tokens, the context holds {self.context} with "
+                "the answer.",
+                "Shorten it, begin a new one, or load the model with a larger --context.",
+            )
+        if not ids:
+            raise RequestError("The conversation is empty.", "Send at least one message.")
+        limit = min(room, sampling.max_tokens or room)
+        text = _Text(sampling.stop, self._strips_space, self._model.piece)
+        with self._lock:
+            if not self._model.prefill(ids, cancelled):
+                yield Piece("", None, "cancelled")
+                return
+            yield from self._tokens(sampling, limit, text, cancelled)
+
+    def _tokens(
+        self, sampling: Sampling, limit: int, text: "_Text", cancelled: threading.Event | None
+    ) -> Iterator[Piece]:
+        seed = random.getrandbits(31) if sampling.seed is None else sampling.seed
+        with self._model.sampler(
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            repeat_penalty=sampling.repeat_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            presence_penalty=sampling.presence_penalty,
+            seed=seed % 0xFFFFFFFF,  # 32 bits, and the highest means "random" to llama.cpp
+            grammar=sampling.grammar,
+        ) as sampler:
+            for count in range(1, limit + 1):
+                if cancelled is not None and cancelled.is_set():
+                    yield Piece(text.rest(), None, "cancelled")
+                    return
+                token = sampler.sample()
+                if self._model.ends_generation(token):
+                    yield Piece(text.rest(), None, "stop")
+                    return
+                yield Piece(text.add(token), token)
+                if text.stopped:
+                    yield Piece("", None, "stop")
+                    return
+                if count < limit:
+                    self._model.decode([token])
+            yield Piece(text.rest(), None, "length")
+
+
+class _Text:
+    """Tokens to text: whole characters only, and nothing of a stop text."""
+
+    def __init__(self, stops: tuple[str, ...], strips: bool, piece: Callable[[int], bytes]) -> None:
+        self._piece = piece
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stops = stops
+        self._strips = strips
+        self._held = ""
+        self.stopped = False
+
+    def add(self, token: int) -> str:
+        """The text that is certain now that ``token`` has come; sets ``stopped``."""
+        text = self._decoder.decode(self._piece(token))
+        if self._strips:
+            text = text.lstrip()
+            self._strips = not text
+        self._held += text
+        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            return self._take(min(found))
+        return self._take(len(self._held) - self._beginnings())
+
+    def rest(self) -> str:
+        """What was held back, at the end; the bytes of an incomplete character are dropped."""
+        return self._take(len(self._held))
+
+    def _take(self, length: int) -> str:
+        text, self._held = self._held[:length], self._held[length:]
+        return text
+
+    def _beginnings(self) -> int:
+        """Length of the longest end of the held text with which a stop text could begin."""
+        longest = min(len(self._held), max(map(len, self._stops), default=1) - 1)
+        for length in range(longest, 0, -1):
+            if any(stop.startswith(self._held[-length:]) for stop in self._stops):
+                return length
+        return 0
+
+
+def json_grammar(schema: dict[str, Any] | None = None) -> str:
+    """A grammar for JSON that fits ``schema`` (any JSON object if None).
+
+    Raises RequestError if the schema cannot be turned into a grammar.
+    """
+    from llama_cpp.llama_grammar import JSON_GBNF, json_schema_to_gbnf
+
+    if schema is None:
+        return str(JSON_GBNF)
+    try:
+        return str(json_schema_to_gbnf(json.dumps(schema)))
+    except Exception as error:  # the converter raises whatever it stumbles upon
+        raise RequestError(
+            f"The JSON schema cannot be followed: {type(error).__name__}: {error}.",
+            "Use a simpler schema.",
+        ) from None
+
+
+def load(path: Path | str, context: int | None = None) -> Engine:
+    """Load a GGUF to talk with (``edgetune.load``); see ``Engine`` for the errors.
+
+    ``with edgetune.load("model.gguf") as engine: engine.complete([...]).text``
+    """
+    return Engine(path, context)
+
+
+def find_gguf(target: str, runs_dir: Path) -> Path:
+    """The GGUF that ``target`` names: a file, or a run, whose newest export is meant.
+
+    Raises RequestError if there is neither, or if the run has not been exported.
+    """
+    path = Path(target)
+    if path.is_file():
+        return path
+    if path.suffix == ".gguf":
+        raise RequestError(f"There is no file {path}.", "Check the path.")
+    if (path / "config.json").is_file():
+        raise RequestError(
+            f"{path} is a model directory, and chatting takes a GGUF.",
+            "Train on it and `edgetune export` the run.",
+        )
+    run = runs.open_run(target, runs_dir)
+    files = run.gguf_files()
+    if not files:
+        raise RequestError(
+            f"The run {run.path} has not been exported yet.",
+            f"Export it first: edgetune export {target}",
+        )
+    return files[-1]

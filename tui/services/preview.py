@@ -1,0 +1,116 @@
+"""The rows of a data file as the model will see them."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetune.errors import EdgetuneError
+
+if TYPE_CHECKING:
+    from edgetune.data.formats import Conversation
+    from edgetune.data.template import ChatTemplate
+    from edgetune.data.tokenizer import Tokenizer
+
+PAGE = 20
+"""Rows shown at a time."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a row's text whose tokens are all of one kind."""
+
+    text: str
+    trained: bool
+    special: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the file."""
+
+    line: int
+    task: str
+    tokens: int
+    trained: int
+    pieces: list[Piece]
+    problem: str
+    """Why it cannot be trained on; empty if it can."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A page of rows of a data file."""
+
+    file: Path
+    model: str
+    format: str
+    template: str
+    total: int
+    """Rows in the file."""
+    start: int
+    """Index of the first row on this page, from 0."""
+    rows: list[Row]
+
+
+def look(file: Path, model: str, start: int = 0) -> Preview:
+    """The page of ``file`` that begins with row ``start``, tokenized for ``model``.
+
+    Raises EdgetuneError if the file, the model or its tokenizer cannot be read.
+    """
+    if not file.is_file():
+        raise EdgetuneError(f"There is no file {file}.")
+    tokenizer, template = _tokenizer(model)
+    conversations, form = _conversations(file, file.stat().st_mtime_ns)
+    start = max(0, min(start, (len(conversations) - 1) // PAGE * PAGE))
+    rows = [_row(item, tokenizer, template) for item in conversations[start : start + PAGE]]
+    return Preview(file, model, form, template.name, len(conversations), start, rows)
+
+
+# The data libraries are imported when first needed: they take half the start-up time.
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(model: str) -> "tuple[Tokenizer, ChatTemplate]":
+    from edgetune.data.template import choose_template
+    from edgetune.data.tokenizer import Tokenizer
+    from edgetune.hub import resolve_model
+
+    tokenizer = Tokenizer.from_directory(resolve_model(model))
+    return tokenizer, choose_template(tokenizer, "auto")
+
+
+@lru_cache(maxsize=2)
+def _conversations(file: Path, changed: int) -> "tuple[list[Conversation], str]":
+    from edgetune.data.formats import load
+
+    loaded = load([file])
+    return loaded.conversations, ", ".join(source.format for source in loaded.sources)
+
+
+def _row(conversation: "Conversation", tokenizer: "Tokenizer", template: "ChatTemplate") -> Row:
+    from edgetune.data.template import to_example
+
+    try:
+        example = to_example(conversation, tokenizer, template)
+    except EdgetuneError as error:
+        text = "\n".join(f"{m.role}: {m.content}" for m in conversation.messages)
+        pieces = [Piece(text, trained=False, special=False)]
+        return Row(conversation.line, conversation.task, 0, 0, pieces, error.message)
+    text = template.render(conversation.messages)
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    trained = example.trained.tolist()
+    pieces = []
+    place = 0
+    for index, token in enumerate(ids):
+        # Tokens that share a character (bytes of one emoji) overlap: each character goes once.
+        end = max(place, offsets[index][1])
+        kind = (trained[index], token in tokenizer.special_ids)
+        if pieces and (pieces[-1].trained, pieces[-1].special) == kind:
+            pieces[-1] = Piece(pieces[-1].text + text[place:end], *kind)
+        else:
+            pieces.append(Piece(text[place:end], *kind))
+        place = end
+    return Row(
+        conversation.line, conversation.task, len(ids), int(sum(trained)), pieces, problem=""
+    )
