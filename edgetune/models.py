@@ -45,6 +45,10 @@ def load(name: str) -> Loaded:
     Raises RequestError where the model is missing, damaged or of an unknown architecture.
     """
     path = hub.resolve_model(name)
+    if device.describe().kind == "cpu":
+        # There MLX compiles by calling a C++ compiler while it runs, seconds for each kernel and
+        # each new shape; the kernels are no faster for it, and not every machine has a compiler.
+        mx.disable_compile()
     tokenizer = Tokenizer.from_directory(path)
     try:
         model, config = load_model(path)

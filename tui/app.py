@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -173,20 +174,31 @@ class EdgetuneApp(App[None]):
 
 def run(runs_dir: Path | None = None) -> None:
     """Open the UI on this terminal and return when it is closed."""
-    _guard_screen()
-    EdgetuneApp(runs_dir).run()
+    with _guarded_screen():
+        EdgetuneApp(runs_dir).run()
 
 
-def _guard_screen() -> None:
-    """Send what libraries write to file descriptor 2 to a file: it would land on the screen.
+@contextmanager
+def _guarded_screen() -> Iterator[None]:
+    """Send what native libraries write to file descriptor 2 to a file: it would spoil the screen.
 
-    Textual itself draws through ``sys.__stderr__``, which goes on to the terminal.
+    Python's own stderr, through which Textual draws, goes on to the terminal.
     """
-    sys.__stderr__ = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")  # type: ignore[misc]
     try:
         paths.home().mkdir(parents=True, exist_ok=True)
         log = os.open(paths.home() / "tui.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError:
         log = os.open(os.devnull, os.O_WRONLY)
+    terminal = os.dup(2)
+    before = sys.stderr, sys.__stderr__
+    stream = os.fdopen(os.dup(terminal), "w", encoding="utf-8", errors="replace")
+    sys.stderr = sys.__stderr__ = stream  # type: ignore[misc]
     os.dup2(log, 2)
-    os.close(log)
+    try:
+        yield
+    finally:
+        stream.flush()
+        os.dup2(terminal, 2)
+        sys.stderr, sys.__stderr__ = before  # type: ignore[misc]
+        os.close(terminal)
+        os.close(log)

@@ -29,6 +29,9 @@ def command(
         int | None,
         typer.Option(min=1, help="Tokens of conversation (the model's own, at most 8192)."),
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads (as many as help).")
+    ] = None,
     runs_dir: Annotated[
         Path | None, typer.Option(help="The folder that holds the runs (./runs).")
     ] = None,
@@ -41,7 +44,7 @@ def command(
     sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed)
     file = find_gguf(target, paths.runs_dir(runs_dir))
     asked = _prompt(prompt)
-    with Engine(file, context) as engine:
+    with Engine(file, context, threads=threads) as engine:
         if engine.note:
             typer.echo(engine.note, err=True)
         if asked is None:
@@ -54,8 +57,11 @@ def _prompt(prompt: str | None) -> str | None:
     """-p and what is piped in, or None if there is a person at the keyboard."""
     from edgetune.errors import RequestError
 
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    if terminal and prompt is None:
+        return None
     parts = [] if prompt is None else [prompt]
-    if not sys.stdin.isatty():
+    if sys.stdin is not None and not terminal:
         try:
             piped = sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
         except UnicodeDecodeError as error:
@@ -65,8 +71,6 @@ def _prompt(prompt: str | None) -> str | None:
             ) from None
         if piped:
             parts.append(piped)
-    elif prompt is None:
-        return None
     text = "\n".join(parts)
     if not text.strip():
         raise RequestError("The prompt is empty.", "Give one with -p or through a pipe.")

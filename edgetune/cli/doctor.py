@@ -2,9 +2,12 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edgetune.device import Finding
 
 
 def command(
@@ -28,7 +31,7 @@ def command(
         )
 
 
-def _print(findings: list) -> None:  # type: ignore[type-arg]
+def _print(findings: "list[Finding]") -> None:
     from rich.table import Table
     from rich.text import Text
 

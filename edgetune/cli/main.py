@@ -45,7 +45,8 @@ class _Commands(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[arg-type]  # for the suggestions
+        names: dict[str, Any] = dict.fromkeys(COMMANDS)
+        self.commands = names  # nothing but the names is asked of it
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         if cmd_name not in COMMANDS:

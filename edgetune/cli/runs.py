@@ -40,8 +40,8 @@ def list_(
         except EdgetuneError as error:
             damaged.append((run, error))
     summaries.sort(key=lambda summary: summary.updated)
-    for run, error in damaged:
-        print(f"{run.path} cannot be read: {error.message}", file=sys.stderr)
+    for run, reason in damaged:
+        print(f"{run.path} cannot be read: {reason.message}", file=sys.stderr)
     if json_:
         print(json.dumps([_document(item) for item in summaries], indent=1, ensure_ascii=False))
     elif summaries:

@@ -17,6 +17,9 @@ def command(
         int | None,
         typer.Option(min=1, help="Tokens of conversation (the model's own, at most 8192)."),
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads (as many as help).")
+    ] = None,
     runs_dir: Annotated[
         Path | None, typer.Option(help="The folder that holds the runs (./runs).")
     ] = None,
@@ -31,7 +34,7 @@ def command(
     from edgetune.serve.app import serve
     from edgetune.serve.engine import Engine, find_gguf
 
-    with Engine(find_gguf(target, paths.runs_dir(runs_dir)), context) as engine:
+    with Engine(find_gguf(target, paths.runs_dir(runs_dir)), context, threads=threads) as engine:
         if engine.note:
             typer.echo(engine.note, err=True)
 

@@ -25,7 +25,7 @@ class Batch:
     segments: np.ndarray
     """(rows, length): 0 for padding, 1, 2, … for the examples of a row."""
     positions: np.ndarray
-    """(count,): indices into the flattened rows × length of the tokens whose next one is trained."""
+    """(count,): indices into the flattened rows × length; the token after each is trained."""
     targets: np.ndarray
     """(count,): those next tokens."""
 

@@ -312,7 +312,7 @@ def _mask(
         end = next((i for i in range(first, len(ids)) if ids[i] in tokenizer.special_ids), None)
         if end is None:
             raise problem("the chat template writes no end token after it")
-        end_from, end_to = encoding.token_to_chars(end)
+        end_from, end_to = encoding.token_to_chars(end) or (0, 0)
         if tokenizer.special_text(whole[end_from:end_to]) is None:
             raise problem(f"the tokenizer has no token for `{whole[end_from:end_to]}` in it")
         if not whole[len(turn.prompt) : end_from].rstrip().endswith(turn.answer):

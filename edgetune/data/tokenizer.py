@@ -7,7 +7,6 @@ the chat template alone, so a beginning-of-text token can neither be doubled nor
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,9 @@ def _read_backend(model_dir: Path) -> tokenizers.Tokenizer:
     file = model_dir / "tokenizer.json"
     if not file.is_file():
         if (model_dir / "tokenizer.model").is_file():
-            return _convert_sentencepiece(model_dir)
+            from edgetune.data.spm import convert
+
+            return convert(model_dir / "tokenizer.model")
         raise RequestError(
             f"There is no tokenizer in {model_dir}: neither tokenizer.json nor tokenizer.model.",
             "Choose a model directory that is complete.",
@@ -162,25 +163,6 @@ def _read_backend(model_dir: Path) -> tokenizers.Tokenizer:
         raise RequestError(
             f"The tokenizer {file} cannot be read: {error}.", "Fetch the model again."
         ) from None
-
-
-def _convert_sentencepiece(model_dir: Path) -> tokenizers.Tokenizer:
-    # transformers knows how to turn every kind of SentencePiece model into a tokenizer.json; it
-    # takes a second to import, so only directories that have nothing else pay for it.
-    import transformers
-
-    try:
-        converted = transformers.AutoTokenizer.from_pretrained(
-            str(model_dir), local_files_only=True
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            converted.save_pretrained(folder)
-            return tokenizers.Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
-    except Exception as error:  # whatever the conversion trips over
-        raise RequestError(
-            f"The tokenizer {model_dir / 'tokenizer.model'} cannot be converted: {error}.",
-            "Use a model directory with a tokenizer.json.",
-        ) from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:

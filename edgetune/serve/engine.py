@@ -12,7 +12,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from typing import Any, Self
 from edgetune import runs
 from edgetune.data.formats import Message
 from edgetune.data.template import PLAIN, ChatTemplate
-from edgetune.errors import RequestError
+from edgetune.errors import EdgetuneError, RequestError
 from edgetune.serve.header import read_header
 from edgetune.serve.native import Model, default_threads
 
@@ -114,6 +114,7 @@ class Engine:
     ) -> None:
         """``context``: tokens of prompt and answer together (the model's own length, at most
         ``DEFAULT_CONTEXT``, if None). ``gpu_layers``: -1 for all, where there is a GPU.
+        ``threads``: for the processor's part of the work; None for as many as help.
 
         Raises RequestError if the file is no whole GGUF model or ``context`` is more than the
         model was made for, EdgetuneError if llama.cpp cannot load it.
@@ -131,7 +132,8 @@ class Engine:
         self.note = ""
         """What the user should know about this model, or ""."""
         self._lock = threading.Lock()
-        self._model = Model(self.file, self.context, gpu_layers, threads or default_threads())
+        threads = threads or default_threads(self.file.stat().st_size)
+        self._model = Model(self.file, self.context, gpu_layers, threads)
         source = header.metadata.get("tokenizer.chat_template")
         if not source:
             self.note = (
@@ -182,6 +184,7 @@ class Engine:
                     f"The text of a message holds `{found[0]}`, a control token of this model.",
                     "Write it in another way.",
                 )
+        self._check_open()
         template = self.chat_template
         text = template.render(messages, add_generation_prompt=True)
         try:
@@ -200,7 +203,7 @@ class Engine:
         messages: Messages,
         sampling: Sampling | None = None,
         cancelled: threading.Event | None = None,
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         """The answer to ``messages``, piece by piece; see ``generate``."""
         return self.generate(self.prompt_ids(messages), sampling, cancelled)
 
@@ -222,7 +225,7 @@ class Engine:
         ids: Sequence[int],
         sampling: Sampling | None = None,
         cancelled: threading.Event | None = None,
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         """Go on from the token ids of a prompt.
 
         Setting ``cancelled`` ends the answer after the token being computed. Raises
@@ -242,14 +245,20 @@ class Engine:
         limit = min(room, sampling.max_tokens or room)
         text = _Text(sampling.stop, self._strips_space, self._model.piece)
         with self._lock:
+            self._check_open()
             if not self._model.prefill(ids, cancelled):
                 yield Piece("", None, "cancelled")
                 return
             yield from self._tokens(sampling, limit, text, cancelled)
 
+    def _check_open(self) -> None:
+        # llama.cpp would read freed memory.
+        if self._model.closed:
+            raise EdgetuneError(f"The model {self.name} has been closed.", "Load it again.")
+
     def _tokens(
         self, sampling: Sampling, limit: int, text: "_Text", cancelled: threading.Event | None
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         seed = random.getrandbits(31) if sampling.seed is None else sampling.seed
         with self._model.sampler(
             temperature=sampling.temperature,

@@ -6,6 +6,7 @@ the file. Nothing but the header is read; a large vocabulary takes a tenth of a 
 """
 
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -95,16 +96,15 @@ def _check_model(file: Path, metadata: dict[str, Any], tensors: int) -> None:
         raise RequestError(
             f"{file} holds no model but: {kind}.", "Name the GGUF file of a whole model."
         )
-    tokens = metadata.get("tokenizer.ggml.tokens")
     for key in ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.tokens"):
         if not metadata.get(key):
             raise _damaged(file, f"its metadata has no {key}")
     if not tensors:
         raise _damaged(file, "it holds no weights")
-    if isinstance(tokens, list) and len(set(tokens)) != len(tokens):
-        seen: set[bytes] = set()
-        twice = next(token for token in tokens if token in seen or seen.add(token))
-        text = twice.decode("utf-8", "replace")
+    tokens = metadata["tokenizer.ggml.tokens"]
+    twice = [token for token, count in Counter(tokens).items() if count > 1]
+    if twice:
+        text = twice[0].decode("utf-8", "replace")
         raise _damaged(file, f"its vocabulary holds the token {text!r} more than once")
 
 

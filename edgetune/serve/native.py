@@ -15,6 +15,7 @@ again. Where a model cannot forget a part of its state (recurrent ones), everyth
 import contextlib
 import ctypes
 import os
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,13 +52,20 @@ def _reasons() -> str:
     return f": {said}" if said else ""
 
 
-def default_threads() -> int:
-    """Threads for the CPU's share: one per physical core, as far as that can be told."""
+def default_threads(size: int) -> int:
+    """Threads for the CPU's share of a model of ``size`` bytes: a core each, as far as they pay.
+
+    Threads wait for each other, spinning, many times a token. In a small model they wait more
+    than they work, and where something else wants the cores as well (a training, say), waiting
+    costs a hundredfold. So a thread is given at least 16 MB, about a millisecond of work.
+    """
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return cores if cores <= 4 else cores // 2
+    # Of many cores half are second threads of the first, or slow ones.
+    useful = cores if cores <= 4 else cores // 2
+    return max(1, min(useful, size // (16 << 20)))
 
 
 class Model:
@@ -69,6 +77,9 @@ class Model:
         Raises EdgetuneError if llama.cpp does not take the file or there is no memory for it.
         """
         self._close = contextlib.ExitStack()
+        # A model that is dropped without close() gives its memory back as well.
+        weakref.finalize(self, self._close.close)
+        self.closed = False
         _ERRORS.clear()
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
@@ -112,6 +123,7 @@ class Model:
 
     def close(self) -> None:
         """Free the memory; the model cannot be used afterwards. A second call does nothing."""
+        self.closed = True
         self._close.close()
 
     # Vocabulary

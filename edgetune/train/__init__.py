@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetune import config as settings
 from edgetune import events, paths, runs
-from edgetune.errors import EdgetuneError, RequestError
+from edgetune.errors import EdgetuneError, RequestError, explain_os_error
 
 if TYPE_CHECKING:
     from edgetune.data.dataset import Dataset
@@ -82,6 +83,7 @@ def train(
     else:
         _check_unchanged(run, facts)
     with run.working():
+        _keep_validation(run, dataset)
         return _work(run, config, loaded, template, dataset, on_event, stop_requested)
 
 
@@ -130,7 +132,7 @@ def _work(
                 device=device.describe().name,
             )
         )
-        for note in [*loaded.notes, *dataset_notes(dataset), *notes]:
+        for note in [*loaded.notes, *_data_notes(dataset), *notes]:
             say(events.Note(message=note))
         requested = stop_requested or (lambda: False)
         for event in loop.run_steps(plan, loaded, resumed, run.checkpoints, requested):
@@ -146,7 +148,11 @@ def _work(
                 case _:
                     pass
             say(event)
-    except (EdgetuneError, OSError, KeyboardInterrupt) as error:
+    except OSError as error:
+        explained = explain_os_error(error, "writing a checkpoint or the record of the run")
+        _say_failure(log, step, explained)
+        raise explained from error
+    except (EdgetuneError, KeyboardInterrupt) as error:
         _say_failure(log, step, error)
         raise
     finally:
@@ -163,10 +169,8 @@ def _work(
 
 def _say_failure(log: runs.EventLog, step: int, error: BaseException) -> None:
     message = str(error) or type(error).__name__
-    try:
+    with contextlib.suppress(OSError):  # a full disk cannot take the news either
         log.append(events.RunEnded(reason="failed", step=step, message=message))
-    except OSError:
-        pass  # the disk that failed the run cannot take the news either
 
 
 def save_adapter(
@@ -193,16 +197,35 @@ def save_adapter(
         copy_tokenizer(loaded.tokenizer, temporary, template.source)
 
 
-def dataset_notes(dataset: Dataset) -> list[str]:
+def _data_notes(dataset: Dataset) -> list[str]:
     """What the user should know about the rows before the first step."""
-    drops = dataset.summary.get("drops", [])
-    if not drops:
-        return []
-    first = drops[0]
-    return [
-        f"{len(drops)} rows are left out, all listed in data.json; the first is "
-        f"{first['file']}:{first['line']}: {first['reason']}"
+    notes = list(dataset.summary["notes"])
+    if drops := dataset.summary["drops"]:
+        notes.append(
+            f"{len(drops)} rows are left out, all listed in data.json; the first is "
+            f"{drops[0]['file']}, line {drops[0]['line']}: {drops[0]['reason']}"
+        )
+    return notes
+
+
+def _keep_validation(run: runs.Run, dataset: Dataset) -> None:
+    """Write the validation conversations beside the run, as chat JSONL."""
+    if run.validation_sample.exists() or not dataset.valid:
+        return
+    lines = [
+        json.dumps(
+            {
+                "messages": [
+                    {"role": message.role, "content": message.content}
+                    for message in conversation.messages
+                ],
+                "task": conversation.task,
+            },
+            ensure_ascii=False,
+        )
+        for conversation in dataset.valid_conversations
     ]
+    paths.write_text(run.validation_sample, "\n".join(lines) + "\n")
 
 
 def fingerprint(model: Path) -> str:

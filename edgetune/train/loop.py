@@ -62,10 +62,10 @@ class Plan:
 
 def make_plan(config: RunConfig, dataset: Dataset) -> Plan:
     """Steps and intervals of a run over ``dataset``."""
-    steps_per_epoch = math.ceil(len(dataset.train) / config.train.batch_size)
-    steps = config.train.steps or max(1, round(config.train.epochs * steps_per_epoch))
+    per_epoch = math.ceil(len(dataset.train) / config.train.batch_size)
+    steps = config.train.steps or max(1, round(config.train.epochs * per_epoch))
     every = config.train.validate_every or max(1, math.ceil(steps / 10))
-    return Plan(config, dataset, steps, steps_per_epoch, every)
+    return Plan(config, dataset, steps, per_epoch, every)
 
 
 def run_steps(
@@ -206,7 +206,9 @@ def _compiled_update(
         updated = updater.apply_gradients(
             tree_unflatten(list(clipped.items())), tree_unflatten(list(parameters.items()))
         )
-        return dict(tree_flatten(updated)), norm
+        # Row by row in memory, as a checkpoint gives them back: a matrix that an update left
+        # transposed goes through another BLAS routine, which rounds otherwise.
+        return {name: mx.contiguous(value) for name, value in tree_flatten(updated)}, norm
 
     compiled: Callable[[Weights, Weights, mx.array], tuple[Weights, mx.array]] = mx.compile(
         apply, inputs=[updater.state], outputs=[updater.state]

@@ -39,6 +39,9 @@ def clip(
 ) -> tuple[dict[str, mx.array], mx.array]:
     """Scale the gradients so that their global norm is at most ``limit``; also returns the norm
     before. A norm that is no number passes through, for the caller to see."""
-    norm = mx.sqrt(sum(mx.square(value.astype(mx.float32)).sum() for value in gradients.values()))
+    # By name, since the order of a sum decides its last bits and a dictionary's order does not
+    # survive a checkpoint.
+    squares = [mx.square(gradients[name]).sum() for name in sorted(gradients)]
+    norm = mx.sqrt(sum(squares[1:], squares[0]))
     factor = mx.minimum(1.0, limit / (norm + 1e-12))
     return {name: value * factor for name, value in gradients.items()}, norm

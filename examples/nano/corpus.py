@@ -20,8 +20,8 @@ from pathlib import Path
 
 import speech
 import world
-from speech import SPEECH
-from world import Fact
+from facts import Fact, all_facts, article
+from sentences import SPEECH
 
 SEED = 7
 RECORD_SEPARATORS = (": ", " = ", " - ", " | ", "\n ")
@@ -55,7 +55,7 @@ class Writer:
 
     def __init__(self, seed: int = SEED) -> None:
         self.rng = random.Random(seed)
-        told = [fact for fact in world.facts() if fact.task in SPEECH]
+        told = [fact for fact in all_facts() if fact.task in SPEECH]
         by_task: dict[str, list[Fact]] = {}
         by_entity: dict[str, list[Fact]] = {}
         for fact in told:
@@ -111,7 +111,7 @@ class Writer:
             pair.reverse()
             digits.reverse()
         names = self.rng.sample(world.NAMES, 2)
-        slots.update(z=self.rng.choice(others), ay=f"{world.article(fact.answer)} {fact.answer}")
+        slots.update(z=self.rng.choice(others), ay=f"{article(fact.answer)} {fact.answer}")
         slots.update(p=pair[0], q=pair[1], da=digits[0], db=digits[1])
         slots.update(name=names[0], name2=names[1])
         return slots

@@ -1,6 +1,7 @@
 """Tiny GGUF models for the serving tests, written here: a scripted one and a random one."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import gguf
@@ -22,15 +23,20 @@ CHAT = (
 )
 """The prompt ends with the user's last character, which in the scripted model decides all."""
 
+
+def _chain(*tokens: str) -> dict[str, str]:
+    return dict(pairwise(tokens))
+
+
 SCRIPT = {
     # "a" is answered with "bcd", and so on; "x" is answered without end.
-    **dict(zip("abcd", ["b", "c", "d", "</s>"], strict=True)),
-    **dict(zip("xy", "yx", strict=True)),
-    **dict(zip("1234", ["2", "3", "4", "<|end|>"], strict=True)),
-    **dict(zip(["e", "<0xE2>", "<0x82>", "<0xAC>"], ["<0xE2>", "<0x82>", "<0xAC>", "</s>"])),
-    **dict(zip(["f", "<0xF0>", "<0x9F>"], ["<0xF0>", "<0x9F>", "</s>"])),
-    **dict(zip(["k", "<|mark|>"], ["<|mark|>", "a"])),
-    **dict(zip(["\n", "▁", "h", "i"], ["▁", "h", "i", "</s>"])),
+    **_chain("a", "b", "c", "d", "</s>"),
+    **_chain("x", "y", "x"),
+    **_chain("1", "2", "3", "4", "<|end|>"),
+    **_chain("e", "<0xE2>", "<0x82>", "<0xAC>", "</s>"),
+    **_chain("f", "<0xF0>", "<0x9F>", "</s>"),
+    **_chain("k", "<|mark|>", "a"),
+    **_chain("\n", "▁", "h", "i", "</s>"),
 }
 
 
@@ -42,9 +48,12 @@ def write_model(
     context: int = 512,
     add_bos: bool = True,
     tokens: list[str] = TOKENS,
+    last_token: str | None = None,
     poison: bool = False,
 ) -> Path:
     """A Llama of one layer (scripted: the last token decides the next one) or two (random)."""
+    if last_token is not None:
+        tokens = [*tokens[:-1], last_token]
     layers, heads, feed = (1 if scripted else 2), 4, 64
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_name("tiny")
@@ -114,6 +123,12 @@ def write_gguf() -> Callable[..., Path]:
 def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Answers "a" with "bcd", "x" with "yxyx…", "e" with "€" in three byte tokens, …"""
     return write_model(tmp_path_factory.mktemp("gguf") / "scripted.gguf")
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``scripted``, with room for an answer that takes seconds."""
+    return write_model(tmp_path_factory.mktemp("gguf") / "endless.gguf", context=32768)
 
 
 @pytest.fixture(scope="session")

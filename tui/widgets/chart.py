@@ -54,7 +54,15 @@ class LossChart(PlotextPlot):
             steps, losses = _averaged(sorted(self._validation.items()), most)
             plot.plot(steps, losses, marker="braille", color="orange+", label="validation")
             plot.scatter(steps, losses, marker="●", color="orange+")
+        steps = [*self._train, *self._validation]
+        if steps:
+            plot.xticks(_whole_ticks(min(steps), max(steps)))
         self.refresh()
+
+
+def _whole_ticks(first: int, last: int) -> list[int]:
+    """About five step numbers; the plot's own ticks would be fractions of steps."""
+    return sorted({first + round(i * (last - first) / 4) for i in range(5)})
 
 
 def _averaged(points: list[tuple[int, float]], most: int) -> tuple[list[float], list[float]]:

@@ -1,0 +1,135 @@
+"""What the README shows works as it is written there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgetune.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULE_FOLDERS = ("edgetune", "tui", "quantize")
+
+# These wait for the user, or fetch, or take minutes: their flags are checked, and each has
+# tests of its own.
+ONLY_PARSED = {("quickstart",), ("tui",), ("serve",), ("models", "pull")}
+
+
+def commands(kind: str = "sh") -> list[str]:
+    """The lines of the README's shell blocks, in order."""
+    blocks = re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def words_of(line: str) -> tuple[str, ...]:
+    """The command's name, with its part: ``("runs", "list")``."""
+    words = shlex.split(line)[1:]
+    names = words[:2] if words[0] in ("data", "runs", "models") else words[:1]
+    return tuple(names)
+
+
+def test_the_readme_shows_the_two_commands_first() -> None:
+    assert commands()[:2] == ["make quickstart", "make test"]
+
+
+def test_every_line_is_a_make_target_or_an_edgetune_command() -> None:
+    assert {line.split()[0] for line in commands()} == {"make", "edgetune"}
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("make")])
+def test_every_make_target_exists(line: str) -> None:
+    (target,) = line.split()[1:]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_every_extra_exists_and_is_shown() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    shown = set(re.findall(r"pip install '\.\[(\w+)\]'", README))
+    assert shown == set(project["optional-dependencies"]) - {"dev"}
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("edgetune")])
+def test_the_flags_of_every_command_exist(line: str) -> None:
+    group = typer.main.get_command(main.app)
+    arguments = shlex.split(line)[1:]
+    context = group.make_context("edgetune", list(arguments))
+    command: object = group
+    while isinstance(command, typer.core.TyperGroup):
+        rest = [*context._protected_args, *context.args]
+        name, inner, rest = command.resolve_command(context, rest)
+        assert inner is not None
+        context = inner.make_context(name, rest, parent=context)
+        command = inner
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nano")
+def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "edgetune").symlink_to(ROOT / "edgetune")  # the data the commands name
+    environment = os.environ | {
+        "OPENBLAS_NUM_THREADS": "1",
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    for line in commands():
+        words = shlex.split(line)
+        if words[0] != "edgetune" or words_of(line) in ONLY_PARSED:
+            continue
+        if words_of(line) == ("train",) and "--resume" not in words:
+            words += ["--steps", "2"]
+        if words_of(line) == ("eval",):
+            words[words.index("--data") + 1] = str(few_rows(tmp_path))
+        # -P: the folder `edgetune` here is data, not the program.
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", *words],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def few_rows(folder: Path) -> Path:
+    """The first rows of the embedded held-out set: grading all of them would take a while."""
+    file = folder / "few.jsonl"
+    rows = ROOT / "edgetune" / "assets" / "instruct" / "instances.jsonl"
+    file.write_text("".join(rows.read_text(encoding="utf-8").splitlines(keepends=True)[:8]))
+    return file
+
+
+def tree() -> Iterator[Path]:
+    """The paths that the README's tree shows."""
+    (block,) = re.findall(r"^```text\n(edgetune/.*?)^```", README, re.MULTILINE | re.DOTALL)
+    folder = Path()
+    for line in block.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = Path(name)
+            yield folder
+        else:
+            yield folder / name
+
+
+def test_the_tree_shows_what_there_is() -> None:
+    shown = list(tree())
+    assert not [str(path) for path in shown if not (ROOT / path).exists()]
+    # A folder's line speaks for what is in it, unless its files have lines of their own.
+    opened = {path.parent for path in shown}
+    speaking = [path for path in shown if path not in opened]
+    for folder in MODULE_FOLDERS:
+        for file in (ROOT / folder).rglob("*.py"):
+            path = file.relative_to(ROOT)
+            if not path.name.startswith("__"):
+                assert any(path.is_relative_to(other) for other in speaking), path
