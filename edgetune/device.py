@@ -162,8 +162,8 @@ def _mlx_hint() -> str:
     if sys.platform == "darwin":
         return "MLX needs Apple silicon and a native (arm64) Python."
     return (
-        "On Linux edgetune needs one of its extras: pip install 'edgetune[cpu]', "
-        "'edgetune[cuda12]' or 'edgetune[cuda13]'."
+        "On Linux edgetune needs one of its extras: `make` picks it, or by hand "
+        "pip install '.[cpu]', '.[cuda12]' or '.[cuda13]'."
     )
 
 

@@ -21,7 +21,7 @@ from edgetune.errors import RequestError
 from edgetune.evaluate import adapter_of
 from edgetune.quantize.builds import FULL_PRECISION, TYPES, build
 from edgetune.quantize.convert import convert
-from edgetune.quantize.verify import Reference, Verification, report_markdown, verify_file
+from edgetune.quantize.verify import Verification, report_markdown, verify_file
 
 Say = Callable[[events.Event], None]
 
@@ -242,5 +242,3 @@ def _write_modelfile(run: runs.Run, done: list[Verification], template: ChatTemp
     if template.eos:
         lines.append(f'PARAMETER stop "{template.eos}"')
     paths.write_text(run.export / "Modelfile", "\n".join(lines) + "\n")
-
-

@@ -112,9 +112,7 @@ def quickstart(
         }
     base, tuned, known = _before_and_after(run, sets, cloze=not model, say=say)
     exported = export(run.path, TYPES, runs_dir=folder, on_event=say)
-    builds = [
-        _summary_of_build(run, item, sets, say) for item in exported.report["exports"]
-    ]
+    builds = [_summary_of_build(run, item, sets, say) for item in exported.report["exports"]]
     summary: dict[str, Any] = {
         "run": str(run.path),
         "model": config.model,

@@ -11,7 +11,7 @@ import numpy as np
 from edgetune.data.formats import Conversation, Message
 from edgetune.data.template import ChatTemplate, to_example
 from edgetune.models import Loaded, embedding_rows, log_probabilities
-from edgetune.quantize.verify import Reference
+from edgetune.quantize.reference import Reference
 
 PROBE_TEXTS = [
     "Hello, world!",
@@ -23,8 +23,8 @@ PROBE_TEXTS = [
     "\r\nWindows line\r\n",
     "Don't they've I'll we'd it's",
     "0 1 12 123 1234 12345 3.14159 1,000,000 2026-01-31",
-    "for i in range(10):\n    print(f\"{i:>3}\")  # done",
-    "{\"name\": \"value\", \"list\": [1, 2, 3]}",
+    'for i in range(10):\n    print(f"{i:>3}")  # done',
+    '{"name": "value", "list": [1, 2, 3]}',
     "https://example.org/path?query=1&other=two#part",
     "CamelCase snake_case kebab-case SCREAMING",
     "Äpfel, naïve café, señor, Łódź, żółć",
@@ -42,7 +42,10 @@ PROBE_TEXTS = [
 _SAMPLES = [
     ("Name three primary colours.", "Red, yellow and blue."),
     ("What is 7 plus 5?", "12"),
-    ("Write a haiku about rain.", "Soft rain on the roof,\nthe garden drinks without haste,\nmorning smells of earth."),
+    (
+        "Write a haiku about rain.",
+        "Soft rain on the roof,\nthe garden drinks without haste,\nmorning smells of earth.",
+    ),
     ("Translate to French: good morning", "Bonjour"),
     ("  Spaces around  ", "kept\n\nas they are"),
 ]
@@ -93,7 +96,10 @@ def make_reference(
         renderable.append(messages)
         rendered.append(template.render(messages, add_generation_prompt=True))
     limit = min(most_positions, most_bytes // (4 * embedding_rows(loaded.model)))
-    sequences, positions, log_probs, count = [], [], [], 0
+    sequences: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    log_probs: list[np.ndarray] = []
+    count = 0
     measured = own or sample_conversations()[:-1]
     for done, conversation in enumerate(measured, start=1):
         example = to_example(conversation, tokenizer, template)

@@ -200,9 +200,7 @@ def open_run(name_or_path: str, runs_dir: Path) -> Run:
         if (path / "config.yaml").is_file():
             return Run(path)
     known = ", ".join(run.name for run in find(runs_dir)) or "none"
-    raise RequestError(
-        f"There is no run `{name_or_path}` in {runs_dir}.", f"Runs there: {known}."
-    )
+    raise RequestError(f"There is no run `{name_or_path}` in {runs_dir}.", f"Runs there: {known}.")
 
 
 def find(runs_dir: Path) -> list[Run]:

@@ -155,7 +155,9 @@ class Model:
         for layer in range(self.layers):
             source, target = f"model.layers.{layer}.", f"blk.{layer}."
             for name, gguf_name, size in norms:
-                tensors.append(Tensor(f"{source}{name}.weight", f"{target}{gguf_name}.weight", (size,)))
+                tensors.append(
+                    Tensor(f"{source}{name}.weight", f"{target}{gguf_name}.weight", (size,))
+                )
             for name, gguf_name, shape, heads, bias in projections:
                 heads = heads if permuted else None
                 tensors.append(
@@ -163,7 +165,9 @@ class Model:
                 )
                 if bias:
                     tensors.append(
-                        Tensor(f"{source}{name}.bias", f"{target}{gguf_name}.bias", shape[:1], heads)
+                        Tensor(
+                            f"{source}{name}.bias", f"{target}{gguf_name}.bias", shape[:1], heads
+                        )
                     )
         return tensors
 

@@ -10,11 +10,10 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gguf
-import numpy as np
 from gguf import GGMLQuantizationType, LlamaFileType
 
 from edgetune.errors import EdgetuneError, RequestError, explain_os_error
@@ -70,16 +69,16 @@ class Build:
     tensor_types: dict[str, int]
     """How many tensors have each type, e.g. {"Q4_K": 20, "Q6_K": 5, "F32": 9}."""
     fallbacks: list[str]
-    """Sentences naming the tensors whose rows forced another type."""
+    """Which tensors have another type than the build's, because their rows do not divide."""
+    type_weights: dict[str, int]
+    """How many weights each type holds."""
 
 
 def type_name(name: str) -> str:
     """The name of a build type as in TYPES; RequestError listing them for an unknown one."""
     upper = name.upper()
     if upper not in TYPES:
-        raise RequestError(
-            f"Unknown build type {name!r}.", f"Choose from {', '.join(TYPES)}."
-        )
+        raise RequestError(f"Unknown build type {name!r}.", f"Choose from {', '.join(TYPES)}.")
     return upper
 
 
@@ -119,14 +118,7 @@ def build(source: Path, output: Path, type: str) -> Build:
             result = describe(temporary, name)
     except OSError as error:
         raise explain_os_error(error, f"building {name}") from error
-    return Build(
-        output,
-        name,
-        result.bytes,
-        result.bits_per_weight,
-        result.tensor_types,
-        result.fallbacks,
-    )
+    return replace(result, file=output)
 
 
 def _failure(source: Path, temporary: Path, name: str, why: str) -> EdgetuneError:
@@ -157,15 +149,18 @@ def describe(path: Path, name: str | None = None) -> Build:
     if name is None:
         name = _stated_type(path)
     types = Counter(tensor.tensor_type.name for tensor in tensors)
-    weights = sum(int(np.prod(tensor.shape)) for tensor in tensors)
+    type_weights: Counter[str] = Counter()
+    for tensor in tensors:
+        type_weights[tensor.tensor_type.name] += int(tensor.n_elements)
     size = sum(int(tensor.n_bytes) for tensor in tensors)
     return Build(
         file=path,
         type=name,
         bytes=path.stat().st_size,
-        bits_per_weight=8 * size / max(weights, 1),
+        bits_per_weight=8 * size / max(type_weights.total(), 1),
         tensor_types=dict(types.most_common()),
         fallbacks=_fallbacks(tensors, name),
+        type_weights=dict(type_weights),
     )
 
 

@@ -64,9 +64,7 @@ class _Model:
 
     def ends(self) -> list[int]:
         return [
-            token
-            for token in range(self.size)
-            if llama_cpp.llama_vocab_is_eog(self.vocab, token)
+            token for token in range(self.size) if llama_cpp.llama_vocab_is_eog(self.vocab, token)
         ]
 
 
@@ -144,7 +142,8 @@ def main(folder: Path) -> None:
         "ends": model.ends(),
         "eos": llama_cpp.llama_vocab_eos(model.vocab),
         "ids": [model.tokenize(text, add_special=False) for text in request["texts"]],
-        "ids_usual": [model.tokenize(text, add_special=True) for text in request["prompts"]],
+        "prompt_ids": [model.tokenize(text, add_special=False) for text in request["prompts"]],
+        "usual_prompt_ids": [model.tokenize(text, add_special=True) for text in request["prompts"]],
     }
     if count:
         child.stage("preparing the evaluation")

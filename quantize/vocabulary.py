@@ -324,6 +324,10 @@ def _from_sentencepiece(path: Path) -> Vocabulary:
         by_id[token] = (text, int(piece.type))
     _fill(path, vocabulary, by_id)
     vocabulary.scores = [piece.score for piece in model.pieces]
+    for name in ("bos", "eos", "unk", "pad"):
+        token = getattr(model.trainer_spec, f"{name}_id")
+        if 0 <= token < len(vocabulary.tokens):
+            vocabulary.special[name] = token
     return vocabulary
 
 

@@ -52,8 +52,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rows_file(tmp_path: Path) -> Path:
-    """Sixty small alpaca rows."""
-    words = "red blue green one two three dog cat fox sky river apple".split()
+    """Fifty-five small alpaca rows."""
+    words = ["red", "blue", "green", "one", "two", "three", "dog", "cat", "fox", "sky", "river"]
     rows = [
         {"instruction": f"Say {a} and then {b}.", "input": "", "output": f"{a} {b}"}
         for a in words
@@ -75,9 +75,7 @@ def _write_tokenizer(folder: Path) -> int:
         trainers,
     )
 
-    normalizer = normalizers.Sequence(
-        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-    )
+    normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     trained = Tokenizer(models.BPE())
     trained.normalizer = normalizer
     # SentencePiece never learns a piece that runs over a word's beginning.

@@ -59,16 +59,15 @@ def test_every_extra_exists_and_is_shown() -> None:
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("edgetune")])
 def test_the_flags_of_every_command_exist(line: str) -> None:
-    group = typer.main.get_command(main.app)
-    arguments = shlex.split(line)[1:]
-    context = group.make_context("edgetune", list(arguments))
-    command: object = group
-    while isinstance(command, typer.core.TyperGroup):
-        rest = [*context._protected_args, *context.args]
-        name, inner, rest = command.resolve_command(context, rest)
-        assert inner is not None
-        context = inner.make_context(name, rest, parent=context)
-        command = inner
+    command = typer.main.get_command(main.app)
+    context = command.make_context("edgetune", [], resilient_parsing=True)
+    names = words_of(line)
+    for name in names:
+        assert isinstance(command, typer.core.TyperGroup)
+        found = command.get_command(context, name)
+        assert found is not None
+        command = found
+    command.make_context(names[-1], shlex.split(line)[1 + len(names) :], parent=context)
 
 
 @pytest.mark.slow

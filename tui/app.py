@@ -114,8 +114,6 @@ class EdgetuneApp(App[None]):
         self.call_later(self.action_go, mode)
 
     async def _open(self, mode: str) -> Screen[Any]:
-        while len(self.screen_stack) > 1:
-            await self.pop_screen()  # the help page belongs to the mode that is left
         await self.switch_mode(mode)
         return self.screen_stack[0]
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from edgetune.evaluate import Evaluation, Score
-    from edgetune.quantize.verify import Verification
+    from edgetune.quantize.reference import Verification
 
 
 def console() -> Console:
@@ -34,7 +34,7 @@ def print_exports(verifications: "Sequence[Verification]") -> None:
             human_size(item.bytes),
             f"{item.bits_per_weight:.2f}",
             f"{item.top1:.4f}",
-            f"{item.kld_mean:.2e}",
+            f"{item.kld_mean:.1e}",
             Text(item.verdict, style="green" if good else "bold red"),
         )
     console().print(table)

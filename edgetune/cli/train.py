@@ -18,9 +18,7 @@ def command(
         typer.Option(help="Base model: a directory, `nano` (embedded) or a Hugging Face name."),
     ] = None,
     data: Files = None,
-    valid: Annotated[
-        list[str] | None, typer.Option(help="Validation rows. Repeatable.")
-    ] = None,
+    valid: Annotated[list[str] | None, typer.Option(help="Validation rows. Repeatable.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides epochs.")] = None,
@@ -43,9 +41,7 @@ def command(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved settings and stop.")
     ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON.")
-    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Tune a model on instructions.
 

@@ -308,7 +308,10 @@ def _mask(
             )
         first = len(prompt)
         if ids[:first] != prompt:
-            raise problem("a token lies across its beginning, so a chat would never see it")
+            raise problem(
+                "a token lies across its beginning, so that a chat would never begin it that way; "
+                "mostly it helps to remove the white space in front of the answer"
+            )
         end = next((i for i in range(first, len(ids)) if ids[i] in tokenizer.special_ids), None)
         if end is None:
             raise problem("the chat template writes no end token after it")

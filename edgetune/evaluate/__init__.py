@@ -49,9 +49,7 @@ class Score:
     def tasks(self) -> dict[str, Score]:
         """The score of each task apart, for sets whose rows name one."""
         names = dict.fromkeys(item.task for item in self.graded if item.task)
-        return {
-            name: Score([item for item in self.graded if item.task == name]) for name in names
-        }
+        return {name: Score([item for item in self.graded if item.task == name]) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """``exact_match`` and ``rows``, and the same by task."""
@@ -119,9 +117,7 @@ def evaluate(
             )
         )
     evaluations.append(
-        _evaluate_model(
-            target, "run", config.model, adapter, sets, config.data.template, progress
-        )
+        _evaluate_model(target, "run", config.model, adapter, sets, config.data.template, progress)
     )
     return evaluations
 

@@ -102,14 +102,10 @@ def run_steps(
         best = state.best_validation_loss is None or value < state.best_validation_loss
         state.best_validation_loss = value if best else state.best_validation_loss
         state.last_validation_step = step
-        return events.Validated(
-            step=step, validation_loss=value, trained_tokens=tokens, best=best
-        )
+        return events.Validated(step=step, validation_loss=value, trained_tokens=tokens, best=best)
 
     def save() -> events.CheckpointSaved:
-        path = checkpoint.save(
-            checkpoints, state, parameters, dict(tree_flatten(updater.state))
-        )
+        path = checkpoint.save(checkpoints, state, parameters, dict(tree_flatten(updater.state)))
         checkpoint.prune(checkpoints, config.train.keep_checkpoints)
         return events.CheckpointSaved(step=state.step, path=str(path))
 
@@ -198,9 +194,7 @@ def _compiled_gradients(
 def _compiled_update(
     updater: optimizers.Optimizer, clip_norm: float
 ) -> Callable[[Weights, Weights, mx.array], tuple[Weights, mx.array]]:
-    def apply(
-        parameters: Weights, gradients: Weights, scale: mx.array
-    ) -> tuple[Weights, mx.array]:
+    def apply(parameters: Weights, gradients: Weights, scale: mx.array) -> tuple[Weights, mx.array]:
         scaled = {name: value * scale for name, value in gradients.items()}
         clipped, norm = optimizer.clip(scaled, clip_norm)
         updated = updater.apply_gradients(

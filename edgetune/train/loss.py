@@ -11,7 +11,6 @@ Two things make this work under any attention model of mlx-lm, with no change to
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 

@@ -34,9 +34,7 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return config.learning_rate * ratio
 
 
-def clip(
-    gradients: dict[str, mx.array], limit: float
-) -> tuple[dict[str, mx.array], mx.array]:
+def clip(gradients: dict[str, mx.array], limit: float) -> tuple[dict[str, mx.array], mx.array]:
     """Scale the gradients so that their global norm is at most ``limit``; also returns the norm
     before. A norm that is no number passes through, for the caller to see."""
     # By name, since the order of a sum decides its last bits and a dictionary's order does not

@@ -5,7 +5,7 @@ surroundings, so that a model gains more by learning the facts than by learning 
 Decks are shuffled and dealt to the end before they are shuffled again: every fact is said about
 equally often. Only `random.Random` is used, so a seed gives the same text everywhere.
 
-    python corpus.py --documents 75000 --out corpus.jsonl
+    python corpus.py --out corpus.jsonl
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from facts import Fact, all_facts, article
 from sentences import SPEECH
 
 SEED = 7
+DOCUMENTS = 75_000
 RECORD_SEPARATORS = (": ", " = ", " - ", " | ", "\n ")
 
 
@@ -186,7 +187,7 @@ def read(path: Path) -> list[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--documents", type=int, default=75_000)
+    parser.add_argument("--documents", type=int, default=DOCUMENTS)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--out", type=Path, default=Path("corpus.jsonl"))
     arguments = parser.parse_args()

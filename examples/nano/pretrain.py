@@ -14,7 +14,8 @@ import argparse
 import ctypes
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 with suppress(OSError):  # on Linux an OpenBLAS loaded first serves MLX's matrix products
     ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
 
+import card
 import corpus
 import mlx.core as mx
 import mlx.nn as nn
@@ -52,6 +54,9 @@ CONFIG = {
     "torch_dtype": "float16",
 }
 HELD_OUT = 600
+"""Documents at the end of the corpus that are never trained."""
+AVERAGED = 50
+"""Steps over which the reported training loss is averaged."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ class Settings:
     """AdamW's learning rate."""
     warmup: int = 40
     """Steps from almost nothing to the full rate."""
-    flat: float = 0.45
-    """Share of the steps before the rates begin to fall."""
+    decay: int = 700
+    """Steps, the last ones, over which the rates fall."""
     final: float = 0.02
     """Last rate as a share of the full one."""
 
@@ -92,25 +97,19 @@ def encode(texts: list[str], tokenizer: spm.SentencePieceProcessor) -> list[list
     return [[begin, *ids, end] for ids in tokenizer.encode(texts)]
 
 
-def schedule(rate: float, steps: int, settings: Settings) -> Callable[[mx.array], mx.array]:
-    """Return a rate that warms up, stays, and falls linearly."""
-    turn = max(settings.warmup + 1, int(steps * settings.flat))
-    return optim.join_schedules(
-        [
-            optim.linear_schedule(rate / settings.warmup, rate, settings.warmup),
-            optim.linear_schedule(rate, rate, max(1, turn - settings.warmup)),
-            optim.linear_schedule(rate, rate * settings.final, max(1, steps - turn)),
-        ],
-        [settings.warmup, turn],
-    )
+def rate_factor(step: int, steps: int, settings: Settings) -> float:
+    """Return the share of the full rates at `step` (from 0): warm up, stay, fall linearly."""
+    turn = steps - settings.decay
+    if step < turn:
+        return min(1.0, (1 + step) / settings.warmup)
+    return 1 - (step - turn) / settings.decay * (1 - settings.final)
 
 
-def optimizer(steps: int, settings: Settings) -> optim.MultiOptimizer:
+def optimizers(settings: Settings) -> optim.MultiOptimizer:
     """Return Muon for the layers' matrices and AdamW for everything else."""
-    muon = optim.Muon(schedule(settings.matrix_rate, steps, settings), weight_decay=0.0)
-    adamw = optim.AdamW(
-        schedule(settings.vector_rate, steps, settings), betas=[0.9, 0.98], weight_decay=0.0
-    )
+    # MLX's Muon adds the decay to the gradient it then orthogonalizes, so any of it drowns it.
+    muon = optim.Muon(settings.matrix_rate, weight_decay=0.0)
+    adamw = optim.AdamW(settings.vector_rate, betas=[0.9, 0.98], weight_decay=0.0)
 
     def is_matrix(path: str, weight: mx.array) -> bool:
         return weight.ndim == 2 and "embed" not in path
@@ -155,9 +154,10 @@ def held_out_loss(model: Model, rows: np.ndarray, batch: int) -> float:
 
 
 def train(model: Model, rows: np.ndarray, settings: Settings) -> Iterator[tuple[int, float]]:
-    """Go over `rows` once; yield the step and its loss."""
+    """Go over `rows` once; yield the number of steps done and the last one's loss."""
     steps = len(rows) // settings.rows
-    learner = optimizer(steps, settings)
+    learner = optimizers(settings)
+    learner.init(model.trainable_parameters())
     state = [model.state, learner.state]
     gradient = nn.value_and_grad(model, loss)
 
@@ -166,9 +166,12 @@ def train(model: Model, rows: np.ndarray, settings: Settings) -> Iterator[tuple[
         learner.update(model, gradients)
         return value
 
-    learner.init(model.trainable_parameters())
     compiled = mx.compile(step, inputs=state, outputs=state)
+    rates = (settings.matrix_rate, settings.vector_rate)
     for index in range(steps):
+        factor = rate_factor(index, steps, settings)
+        for one, rate in zip(learner.optimizers, rates, strict=True):
+            one.learning_rate = rate * factor
         start = index * settings.rows
         value = compiled(mx.array(rows[start : start + settings.rows]))
         mx.eval(value, state)
@@ -184,57 +187,68 @@ def save(model: Model, out: Path) -> None:
     (out / "config.partial").replace(out / "config.json")
 
 
+def report_progress(step: int, steps: int, losses: list[float], tokens: int, began: float) -> None:
+    """Print where a run stands."""
+    seconds = time.perf_counter() - began
+    mean = sum(losses) / len(losses)
+    print(
+        f"{step}/{steps} loss {mean:.4f} {seconds:.0f} s {tokens / seconds:.0f} tokens/s",
+        flush=True,
+    )
+
+
+def pretrain(path: Path, tokenizer_dir: Path, out: Path, settings: Settings) -> card.Report:
+    """Pretrain on the corpus at `path` and write the model into `out`."""
+    mx.random.seed(settings.seed)
+    texts = corpus.read(path)
+    tokenizer = spm.SentencePieceProcessor(model_file=str(tokenizer_dir / "tokenizer.model"))
+    documents = encode(texts, tokenizer)
+    held_out = pack(documents[-HELD_OUT:], settings.length)
+    rows = pack(documents[:-HELD_OUT], settings.length)
+    steps, per_step = len(rows) // settings.rows, settings.rows * settings.length
+
+    model = Model(ModelArgs.from_dict(CONFIG))
+    out.mkdir(parents=True, exist_ok=True)
+    parameters = sum(weight.size for _, weight in tree_flatten(model.parameters()))
+    print(f"{parameters} parameters, {steps} steps of {settings.rows} x {settings.length} tokens")
+    began = time.perf_counter()
+    losses: deque[float] = deque(maxlen=AVERAGED)
+    for step, value in train(model, rows, settings):
+        losses.append(value)
+        if step % 25 == 0:
+            report_progress(step, steps, list(losses), step * per_step, began)
+        if step % 250 == 0 and step < steps:
+            held = held_out_loss(model, held_out, settings.rows)
+            print(f"{step}/{steps} held-out loss {held:.4f}", flush=True)
+            save(model, out)
+    seconds = time.perf_counter() - began
+    save(model, out)
+    return card.Report(
+        documents=len(texts),
+        characters=sum(map(len, texts)),
+        tokens=sum(map(len, documents)),
+        corpus_sha256=corpus.digest(texts),
+        held_out_documents=HELD_OUT,
+        parameters=parameters,
+        steps=steps,
+        trained_tokens=steps * per_step,
+        seconds=round(seconds),
+        train_loss=round(sum(losses) / len(losses), 4),
+        held_out_loss=round(held_out_loss(model, held_out, settings.rows), 4),
+        settings=asdict(settings),
+    )
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, default=Path("corpus.jsonl"))
     parser.add_argument("--tokenizer", type=Path, default=Path("model"))
     parser.add_argument("--out", type=Path, default=Path("model"))
-    parser.add_argument("--rows", type=int, default=Settings.rows)
-    parser.add_argument("--length", type=int, default=Settings.length)
-    parser.add_argument("--limit", type=int, help="train on this many rows only, to try things")
     arguments = parser.parse_args()
-    settings = Settings(rows=arguments.rows, length=arguments.length)
-    mx.random.seed(settings.seed)
-
-    texts = corpus.read(arguments.corpus)
-    tokenizer = spm.SentencePieceProcessor(model_file=str(arguments.tokenizer / "tokenizer.model"))
-    documents = encode(texts, tokenizer)
-    held_out = pack(documents[-HELD_OUT:], settings.length)
-    rows = pack(documents[:-HELD_OUT], settings.length)[: arguments.limit]
-    steps = len(rows) // settings.rows
-
-    model = Model(ModelArgs.from_dict(CONFIG))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    parameters = sum(weight.size for _, weight in tree_flatten(model.parameters()))
-    print(f"{parameters} parameters, {steps} steps of {settings.rows} x {settings.length} tokens")
-    started, recent = time.perf_counter(), []
-    for step, value in train(model, rows, settings):
-        recent = [*recent[-49:], value]
-        if step % 25 == 0 or step == steps:
-            seconds = time.perf_counter() - started
-            rate = step * settings.rows * settings.length / seconds
-            mean = sum(recent) / len(recent)
-            print(f"{step}/{steps} loss {mean:.4f} {seconds:.0f} s {rate:.0f} tokens/s", flush=True)
-        if step % 250 == 0 or step == steps:
-            held = held_out_loss(model, held_out, settings.rows)
-            print(f"{step}/{steps} held-out loss {held:.4f}", flush=True)
-            save(model, arguments.out)
-    report = {
-        "corpus_sha256": corpus.digest(texts),
-        "corpus_documents": len(texts),
-        "corpus_characters": sum(map(len, texts)),
-        "corpus_tokens": sum(map(len, documents)),
-        "held_out_documents": HELD_OUT,
-        "parameters": parameters,
-        "steps": steps,
-        "trained_tokens": steps * settings.rows * settings.length,
-        "seconds": round(time.perf_counter() - started),
-        "final_train_loss": round(sum(recent) / len(recent), 4),
-        "final_held_out_loss": round(held, 4),
-        "settings": asdict(settings),
-    }
-    (arguments.out / "pretraining.json").write_text(json.dumps(report, indent=2) + "\n")
+    report = pretrain(arguments.corpus, arguments.tokenizer, arguments.out, Settings())
+    card.write(report, arguments.out, corpus.SEED)
+    print(json.dumps(asdict(report), indent=2))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "examples" / "nano"
-MODULES = ("world", "speech", "corpus", "phrasings", "instructions", "tokenizer")
+MODULES = (
+    "world",
+    "facts",
+    "speech",
+    "sentences",
+    "corpus",
+    "phrasings",
+    "instructions",
+    "tokenizer",
+)
 
 
 def _load() -> dict[str, ModuleType]:

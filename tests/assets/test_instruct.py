@@ -31,7 +31,7 @@ def sets(instruct_dir: Path) -> dict[str, list[Row]]:
 def askings(recipe: SimpleNamespace) -> dict[tuple[str, str], list[tuple]]:
     """Every way to ask for every fact: (task, instruction) -> (fact, wording) pairs."""
     found = defaultdict(list)
-    for fact in recipe.world.facts():
+    for fact in recipe.facts.all_facts():
         if fact.task not in recipe.phrasings.OWN:
             continue
         slots = dict(fact.slots)
@@ -81,7 +81,9 @@ def test_training_has_enough_rows_tasks_and_wordings(sets, askings):
     assert min(map(len, wordings.values())) >= 10
 
 
-@pytest.mark.parametrize(("name", "least"), [("instances", 150), ("phrasings", 150), ("tasks", 100)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("instances", 150), ("phrasings", 150), ("tasks", 100)]
+)
 def test_held_out_sets_are_large_enough(sets, name, least):
     assert len(sets[name]) >= least
 
@@ -136,7 +138,7 @@ def test_no_held_out_wording_is_trained(recipe, sets, askings):
     }
     assert hidden <= {
         (task, wording)
-        for task in recipe.world.TRAINED
+        for task in recipe.facts.TRAINED
         for wording in recipe.phrasings.held_out(task)
     }
     for task, wording in hidden:
@@ -155,9 +157,11 @@ def test_no_general_held_out_wording_is_trained_in_any_task(recipe, sets):
 
 
 def test_whole_tasks_are_held_out(recipe, sets):
-    trained = {row["task"] for name in ("train", "valid", "instances", "phrasings") for row in sets[name]}
+    trained = {
+        row["task"] for name in ("train", "valid", "instances", "phrasings") for row in sets[name]
+    }
     hidden = {row["task"] for row in sets["tasks"]}
-    assert hidden == set(recipe.world.HELD_OUT)
+    assert hidden == set(recipe.facts.HELD_OUT)
     assert len(hidden) >= 2
     assert not hidden & trained
     languages = {row["output"].lower() for row in sets["tasks"] if row["task"] == "language"}
@@ -165,7 +169,9 @@ def test_whole_tasks_are_held_out(recipe, sets):
         for row in sets[name]:
             assert not languages & _words(row["instruction"] + " " + row["output"])
             assert not {"language", "young of", "home of"} & {
-                phrase for phrase in ("language", "young of", "home of") if phrase in row["instruction"]
+                phrase
+                for phrase in ("language", "young of", "home of")
+                if phrase in row["instruction"]
             }
 
 

@@ -106,7 +106,7 @@ def test_facts_are_stated_about_equally_often(recipe):
     for document in recipe.corpus.documents(6000):
         for fact in document.facts:
             counts[fact.identity] = counts.get(fact.identity, 0) + 1
-    assert len(counts) == len(recipe.world.facts())
+    assert len(counts) == len(recipe.facts.all_facts())
     assert min(counts.values()) >= 5
 
 

@@ -42,7 +42,10 @@ def test_json_lines_accept_byte_order_mark_windows_line_ends_and_empty_lines(
 
 
 def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
-    assert lines_and_values(write(tmp_path, '{"a": 1}\n{"a": 2}\n', "rows.json"))[1] == (2, {"a": 2})
+    assert lines_and_values(write(tmp_path, '{"a": 1}\n{"a": 2}\n', "rows.json"))[1] == (
+        2,
+        {"a": 2},
+    )
     assert lines_and_values(write(tmp_path, '[{"a": 1}]', "rows.jsonl")) == [(1, {"a": 1})]
 
 
@@ -75,7 +78,10 @@ def test_every_layout_gives_back_the_same_rows(
         ('[\n{"a": 1},\n{"a" 2}]', "line 3, column 6: broken JSON: expecting ':' delimiter"),
         ('[{"a": 1}]\n]', "line 2, column 1: broken JSON: there is more text after the list"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"a": 1}\n{"a": "\xe4"}\n'.encode("latin-1"), "line 2: the text is not UTF-8 (byte 0xe4)"),
+        (
+            '{"a": 1}\n{"a": "\xe4"}\n'.encode("latin-1"),
+            "line 2: the text is not UTF-8 (byte 0xe4)",
+        ),
         (b'\xef\xbb\xbf\n\n"\xff"', "line 3: the text is not UTF-8 (byte 0xff)"),
         ('{\n "data": [{"a": 1}]\n}', "holds one object, not a list of rows (its rows may be"),
         ("", "is empty"),

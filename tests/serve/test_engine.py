@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgetune.quantize.convert import convert
 
 import edgetune
 from edgetune import runs
@@ -13,7 +14,6 @@ from edgetune.config import RunConfig
 from edgetune.data.template import choose_template, prompt_ids
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import EdgetuneError, RequestError
-from edgetune.quantize.convert import convert
 from edgetune.serve.engine import (
     Engine,
     Piece,

@@ -163,9 +163,12 @@ italics. A row that cannot be trained on says why.
 
 def _summary(shown: preview.Preview) -> Content:
     last = shown.start + len(shown.rows)
+    left_out = ""
+    if shown.left_out:
+        left_out = f", {len(shown.left_out)} more left out ({shown.left_out[0]})"
     return Content.assemble(
-        f"{shown.file.name}: {shown.total} rows ({shown.format}), {shown.template} template. "
-        f"Rows {shown.start + 1}–{last}: ",
+        f"{shown.file.name}: {shown.total} rows ({shown.format}), {shown.template} template"
+        f"{left_out}. Rows {shown.start + 1}–{last}: ",
         ("trained", _TRAINED),
         ", read only, ",
         ("control token", _SPECIAL),

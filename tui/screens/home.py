@@ -68,7 +68,7 @@ A run is *stopped* if it ended without a word, as after a power cut: open it and
 
     def on_mount(self) -> None:
         runs = self.query_one("#runs", DataTable)
-        for name, width in (
+        columns: list[tuple[str, int | None]] = [
             ("name", 18),
             ("state", 11),
             ("step", 9),
@@ -76,10 +76,12 @@ A run is *stopped* if it ended without a word, as after a power cut: open it and
             ("valid", 6),
             ("builds", 6),
             ("changed", 9),
-        ):
+        ]
+        for name, width in columns:
             runs.add_column(name, key=name, width=width)
         models = self.query_one("#models", DataTable)
-        for name, width in (("name", 24), ("kind", 9), ("size", 9), ("where", None)):
+        columns = [("name", 24), ("kind", 9), ("size", 9), ("where", None)]
+        for name, width in columns:
             models.add_column(name, key=name, width=width)
         self._look()
         self.set_interval(_SECONDS_BETWEEN_LOOKS, self._look_if_seen)
@@ -163,18 +165,18 @@ def _fill(table: DataTable[Content], rows: dict[str, list[Content]]) -> None:
     """Show these rows; the cursor stays on the row it was on."""
     if [str(key.value) for key in table.rows] == list(rows):
         columns = list(table.columns)
-        for key, row in rows.items():
+        for name, row in rows.items():
             for column, cell in zip(columns, row, strict=True):
-                table.update_cell(key, column, cell)
+                table.update_cell(name, column, cell)
         return
-    key = None
+    current = None
     if table.row_count:
-        key = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
+        current = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
     table.clear()
     for name, row in rows.items():
         table.add_row(*row, key=name)
-    if key in rows:
-        table.move_cursor(row=table.get_row_index(key))
+    if current in rows:
+        table.move_cursor(row=list(rows).index(current))
 
 
 def _run_row(summary: Summary) -> list[Content]:

@@ -6,8 +6,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ class Server:
                 process.kill()
                 process.wait()
 
-    async def stream(self, messages: list[dict[str, str]]) -> AsyncIterator[Delta]:
+    async def stream(self, messages: list[dict[str, str]]) -> AsyncGenerator[Delta, None]:
         """The answer to a conversation, as it comes.
 
         Leaving the iteration closes the connection, which stops the generation. Raises
@@ -97,12 +96,11 @@ class Server:
                 async with request as response:
                     if response.status_code != 200:
                         raise EdgetuneError(_error(await response.aread()))
-                    async with aclosing(response.aiter_lines()) as lines:
-                        async for line in lines:
-                            data = line.removeprefix("data: ")
-                            if data == line or data == "[DONE]":
-                                continue
-                            yield _delta(json.loads(data))
+                    async for line in response.aiter_lines():
+                        data = line.removeprefix("data: ")
+                        if data == line or data == "[DONE]":
+                            continue
+                        yield _delta(json.loads(data))
             except httpx.HTTPError as error:
                 reason = self._child.complaint() or str(error) or type(error).__name__
                 raise EdgetuneError(f"The answer broke off: {reason}") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgetune.errors import EdgetuneError
 
 if TYPE_CHECKING:
-    from edgetune.data.formats import Conversation
+    from edgetune.data.formats import Conversation, Loaded
     from edgetune.data.template import ChatTemplate
     from edgetune.data.tokenizer import Tokenizer
 
@@ -48,6 +48,8 @@ class Preview:
     template: str
     total: int
     """Rows in the file."""
+    left_out: list[str]
+    """Rows without an answer: line and reason."""
     start: int
     """Index of the first row on this page, from 0."""
     rows: list[Row]
@@ -61,10 +63,20 @@ def look(file: Path, model: str, start: int = 0) -> Preview:
     if not file.is_file():
         raise EdgetuneError(f"There is no file {file}.")
     tokenizer, template = _tokenizer(model)
-    conversations, form = _conversations(file, file.stat().st_mtime_ns)
+    loaded = _load(file, file.stat().st_mtime_ns)
+    conversations = loaded.conversations
     start = max(0, min(start, (len(conversations) - 1) // PAGE * PAGE))
     rows = [_row(item, tokenizer, template) for item in conversations[start : start + PAGE]]
-    return Preview(file, model, form, template.name, len(conversations), start, rows)
+    return Preview(
+        file=file,
+        model=model,
+        format=", ".join(source.format for source in loaded.sources),
+        template=template.name,
+        total=len(conversations),
+        left_out=[f"line {drop.line}: {drop.reason}" for drop in loaded.drops],
+        start=start,
+        rows=rows,
+    )
 
 
 # The data libraries are imported when first needed: they take half the start-up time.
@@ -81,11 +93,11 @@ def _tokenizer(model: str) -> "tuple[Tokenizer, ChatTemplate]":
 
 
 @lru_cache(maxsize=2)
-def _conversations(file: Path, changed: int) -> "tuple[list[Conversation], str]":
+def _load(file: Path, changed: int) -> "Loaded":
+    # ``changed``, its modification time, makes an edited file another one.
     from edgetune.data.formats import load
 
-    loaded = load([file])
-    return loaded.conversations, ", ".join(source.format for source in loaded.sources)
+    return load([file])
 
 
 def _row(conversation: "Conversation", tokenizer: "Tokenizer", template: "ChatTemplate") -> Row:

@@ -54,9 +54,9 @@ class LossChart(PlotextPlot):
             steps, losses = _averaged(sorted(self._validation.items()), most)
             plot.plot(steps, losses, marker="braille", color="orange+", label="validation")
             plot.scatter(steps, losses, marker="●", color="orange+")
-        steps = [*self._train, *self._validation]
-        if steps:
-            plot.xticks(_whole_ticks(min(steps), max(steps)))
+        drawn = [*self._train, *self._validation]
+        if drawn:
+            plot.xticks(_whole_ticks(min(drawn), max(drawn)))
         self.refresh()
 
 

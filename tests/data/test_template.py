@@ -1,0 +1,375 @@
+"""Exactly the answers and their end tokens are trained, and a chat sees what training saw."""
+
+import unicodedata
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgetune.data import formats
+from edgetune.data.formats import Conversation, Message
+from edgetune.data.template import (
+    PLAIN,
+    ChatTemplate,
+    Example,
+    RowProblem,
+    choose_template,
+    prompt_ids,
+    stop_ids,
+    to_example,
+    to_examples,
+)
+from edgetune.data.tokenizer import Tokenizer
+from edgetune.errors import RequestError
+
+# The character that stands for a space in SentencePiece vocabularies decodes to a space.
+TEXT = st.text(max_size=40).filter(lambda text: bool(text.strip()) and "▁" not in text)
+SNIPPETS = [
+    "  two  spaces",
+    "line\nbreak\n\n",
+    "\tTab",
+    "5",
+    "é",
+    "e\u0301",
+    "🙂👩‍🚀",
+    "don't",
+    ": x",
+]
+CONTENT = st.one_of(TEXT, st.lists(st.sampled_from(SNIPPETS), min_size=1).map("".join))
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> Conversation:
+    """One to three questions with answers, sometimes after a system message."""
+    messages = []
+    if draw(st.booleans()):
+        messages.append(Message("system", draw(CONTENT)))
+    for _ in range(draw(st.integers(1, 3))):
+        messages.append(Message("user", draw(CONTENT)))
+        messages.append(Message("assistant", draw(CONTENT)))
+    return Conversation(tuple(messages), file="rows.json", line=7)
+
+
+def conversation(*turns: tuple[str, str]) -> Conversation:
+    return Conversation(tuple(Message(*turn) for turn in turns), file="rows.json", line=7)
+
+
+def spans(example: Example) -> list[list[int]]:
+    """The ids of each trained stretch."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], example.trained, [0]])))
+    return [example.ids[a:b].tolist() for a, b in edges.reshape(-1, 2)]
+
+
+def check(item: Conversation, tokenizer: Tokenizer, template: ChatTemplate, end: str) -> None:
+    """The promises of an example, checked without the code that made it."""
+    try:
+        example = to_example(item, tokenizer, template)
+    except RowProblem as problem:
+        # Newlines in front of an answer may share a token with the header before it.
+        assert "lies across its beginning" in problem.reason
+        assert template.source != PLAIN
+        assert any(m.role == "assistant" and m.content[0].isspace() for m in item.messages)
+        return
+    assert example.ids.dtype == np.int32
+    assert example.ids.tolist() == tokenizer.encode(template.render(item.messages))
+    turns = [i for i, message in enumerate(item.messages) if message.role == "assistant"]
+    found = spans(example)
+    assert len(found) == len(turns)
+    for i, ids in zip(turns, found, strict=True):
+        assert tokenizer.token_text(ids[-1]) == end
+        assert not set(ids[:-1]) & tokenizer.special_ids
+        answer = unicodedata.normalize("NFC", tokenizer.decode(ids[:-1]))
+        assert answer.strip() == unicodedata.normalize("NFC", item.messages[i].content).strip()
+        # What a chat hands to the model is what came before this answer in training.
+        prompt = prompt_ids(item.messages[:i], tokenizer, template)
+        assert example.ids[: len(prompt)].tolist() == prompt
+        assert example.ids[len(prompt) : len(prompt) + len(ids)].tolist() == ids
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(conversations())
+def test_plain_masks_with_a_dummy_prefix(spm: Tokenizer, item: Conversation) -> None:
+    check(item, spm, choose_template(spm, "auto"), "</s>")
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(conversations())
+def test_plain_masks_with_byte_level_tokens(chatml: Tokenizer, item: Conversation) -> None:
+    check(item, chatml, choose_template(chatml, "plain"), "<|im_end|>")
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(conversations())
+def test_own_template_masks(chatml: Tokenizer, item: Conversation) -> None:
+    check(item, chatml, choose_template(chatml, "auto"), "<|im_end|>")
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
+@given(item=conversations())
+def test_masks_of_real_models(real: Tokenizer, real_dir: Path, item: Conversation) -> None:
+    check(item, real, choose_template(real, "plain"), real.eos)
+    if real.chat_template is not None:
+        end = "<|end|>" if real_dir.name == "phi3_mini" else "<|im_end|>"
+        check(item, real, choose_template(real, "auto"), end)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@given(st.data())
+def test_a_written_control_token_never_becomes_one(spm: Tokenizer, data: st.DataObject) -> None:
+    item = data.draw(conversations())
+    number = data.draw(st.integers(0, len(item.messages) - 1))
+    written = data.draw(st.sampled_from(["<s>", "</s>", "<unk>"]))
+    old = item.messages[number]
+    place = data.draw(st.integers(0, len(old.content)))
+    content = old.content[:place] + written + old.content[place:]
+    messages = (*item.messages[:number], Message(old.role, content), *item.messages[number + 1 :])
+    template = choose_template(spm, "auto")
+    with pytest.raises(RowProblem, match="a control token of this model") as caught:
+        to_example(Conversation(messages, file="rows.json", line=7), spm, template)
+    assert caught.value.message.startswith(f"rows.json, line 7: message {number + 1}")
+    with pytest.raises(RequestError, match="control token"):
+        prompt_ids(messages, spm, template)
+
+
+def test_plain_template_in_text(spm: Tokenizer) -> None:
+    turns = [("system", "S"), ("user", "Q"), ("assistant", " A\n"), ("user", "R")]
+    item = conversation(*turns, ("assistant", "B"))
+    template = choose_template(spm, "auto")
+    assert template.name == "plain"
+    assert template.render(item.messages) == "<s>S\n\nQ\n A</s>R\n B</s>"
+    prompt = template.render(item.messages[:2], add_generation_prompt=True)
+    assert prompt == "<s>S\n\nQ\n"
+    as_mappings = [{"role": role, "content": content} for role, content in turns]
+    assert template.render(as_mappings) == template.render(item.messages[:4])
+
+
+def test_plain_template_refuses_an_unknown_role(spm: Tokenizer) -> None:
+    with pytest.raises(RequestError, match="unknown role: tool"):
+        choose_template(spm, "plain").render([{"role": "tool", "content": "x"}])
+
+
+def test_plain_needs_an_end_token(chatml_dir: Path) -> None:
+    import tokenizers
+
+    backend = tokenizers.Tokenizer.from_file(str(chatml_dir / "tokenizer.json"))
+    with pytest.raises(RequestError, match="names no end-of-text token"):
+        choose_template(Tokenizer(backend, bos="", eos=""), "auto")
+
+
+def test_text_after_the_end_token_is_not_trained(chatml: Tokenizer) -> None:
+    item = conversation(("user", "a"), ("assistant", "b"))
+    example = to_example(item, chatml, choose_template(chatml, "auto"))
+    assert chatml.decode(example.ids[-2:].tolist(), skip_special=False) == "<|im_end|>\n"
+    assert example.trained[-2:].tolist() == [True, False]
+
+
+def test_a_question_after_the_last_answer_is_not_trained(spm: Tokenizer) -> None:
+    item = conversation(("user", "a"), ("assistant", "b"), ("user", "c"))
+    example = to_example(item, spm, choose_template(spm, "auto"))
+    assert len(spans(example)) == 1
+    assert not example.trained[-1]
+
+
+def test_the_first_token_of_all_is_never_trained(chatml: Tokenizer) -> None:
+    item = conversation(("assistant", "hello"), ("user", "a"), ("assistant", "b"))
+    example = to_example(item, chatml, choose_template(chatml, "plain"))
+    assert not example.trained[0]
+    assert example.trained[1]
+
+
+def test_stop_tokens_include_the_one_that_the_template_writes(
+    spm: Tokenizer, chatml: Tokenizer
+) -> None:
+    assert stop_ids(spm, choose_template(spm, "auto")) == {2}
+    template = ChatTemplate(
+        "{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}", "", "", "model"
+    )
+    assert stop_ids(chatml, template) == set(chatml.encode("<|endoftext|><|im_end|>"))
+
+
+def chat_source(turn: str, prompt: str = "<|im_start|>assistant\n") -> str:
+    loop = "{% for m in messages %}" + turn + "{% endfor %}"
+    return loop + "{% if add_generation_prompt %}" + prompt + "{% endif %}"
+
+
+HEADER = "<|im_start|>{{ m.role }}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        # Thinking templates: an answer looks different once it is history.
+        (
+            chat_source(
+                HEADER + "{% if loop.last and m.role == 'assistant' %}<think>{% endif %}"
+                "{{ m.content }}<|im_end|>\n"
+            ),
+            "answer 1: the chat template changes it once the conversation goes on",
+        ),
+        # The generation prompt is not how an answer begins.
+        (
+            chat_source(HEADER + "{{ m.content }}<|im_end|>\n", "<|im_start|>assistant: "),
+            "answer 1: the chat template renders the conversation before it differently",
+        ),
+        # What was said before depends on what comes after.
+        (
+            "{{ messages | length }}" + chat_source("{{ m.content }}<|im_end|>", ""),
+            "answer 1: the chat template renders the conversation before it differently",
+        ),
+        # No end token; the first control token after the answer opens the next message.
+        (
+            chat_source(HEADER + "{{ m.content }}\n"),
+            "answer 1: the chat template changes it once the conversation goes on",
+        ),
+        (
+            chat_source("{{ m.content }}\n", ""),
+            "answer 1: the chat template writes no end token after it",
+        ),
+        (
+            chat_source(HEADER + "{{ m.content | upper }}<|im_end|>\n"),
+            "answer 1: the chat template changes its text",
+        ),
+        # "the quick brown f" + "ox" has a token for "fox".
+        (
+            chat_source(
+                "{% if m.role == 'assistant' %}the quick brown f{% endif %}"
+                "{{ m.content }}<|im_end|>",
+                "the quick brown f",
+            ),
+            "answer 1: a token lies across its beginning",
+        ),
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{{ messages[9].content + 1 }}", "template refuses the conversation"),
+    ],
+)
+def test_what_cannot_be_masked_exactly_is_a_problem_of_the_row(
+    chatml: Tokenizer, source: str, reason: str
+) -> None:
+    item = conversation(
+        ("user", "the"), ("assistant", "ox jumps"), ("user", "dog"), ("assistant", "over")
+    )
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    with pytest.raises(RowProblem) as caught:
+        to_example(item, chatml, template)
+    assert reason in caught.value.reason
+    assert (caught.value.file, caught.value.line) == ("rows.json", 7)
+
+
+def test_an_answer_that_the_tokenizer_cannot_write_is_a_problem(shared_data: Path) -> None:
+    tokenizer = Tokenizer.from_directory(shared_data / "models" / "babyllama")
+    item = conversation(("user", "what?"), ("assistant", "π"))
+    with pytest.raises(RowProblem, match="no token for `π`"):
+        to_example(item, tokenizer, choose_template(tokenizer, "auto"))
+
+
+def test_many_conversations_give_what_each_gives_alone(chatml: Tokenizer) -> None:
+    template = choose_template(chatml, "auto")
+    items = [conversation(("user", f"q{i}"), ("assistant", f"a{i}" * i)) for i in range(1, 600)]
+    items[300] = conversation(("user", "<|im_end|>"), ("assistant", "a"))
+    results = list(to_examples(items, chatml, template))
+    assert isinstance(results[300], RowProblem)
+    for item, result in zip(items[:3] + items[-3:], results[:3] + results[-3:], strict=True):
+        alone = to_example(item, chatml, template)
+        assert isinstance(result, Example)
+        assert (result.ids == alone.ids).all()
+        assert (result.trained == alone.trained).all()
+
+
+def test_a_template_that_is_not_jinja_is_a_request_error() -> None:
+    with pytest.raises(RequestError, match="not valid Jinja"):
+        ChatTemplate("{% for %}", "", "", "model")
+
+
+def test_templates_cannot_reach_out_of_their_sandbox() -> None:
+    template = ChatTemplate("{{ messages.__class__.__mro__[1].__subclasses__() }}", "", "", "model")
+    with pytest.raises(RequestError, match="refuses"):
+        template.render([{"role": "user", "content": "x"}])
+    template = ChatTemplate("{{ messages.append(1) }}", "", "", "model")
+    with pytest.raises(RequestError, match="refuses"):
+        template.render([{"role": "user", "content": "x"}])
+
+
+FEATURES = """\
+{%- set ns = namespace(seen=0) -%}
+  {# a comment #}
+{%- for m in messages %}
+    {% if m.role == 'skip' %}{% continue %}{% endif %}
+    {%- set ns.seen = ns.seen + 1 %}
+{{ m | tojson }} {{ m.content | tojson(indent=2) }}
+    {% generation %}{{ m['content'].strip() }}{% endgeneration %}
+
+{% endfor %}
+{{ bos_token }}|{{ eos_token }}|{{ unset_token }}|{{ ns.seen }}|{{ strftime_now('%Y') }}
+{%- if add_generation_prompt %}go{{ extra }}{% endif %}
+"""
+
+
+def reference(folder: Path) -> Any:
+    transformers = pytest.importorskip("transformers")
+    # The class that runs tokenizer.json as it is; the one for Llama builds another one instead.
+    return transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))
+
+
+def as_dicts(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def test_every_feature_of_templates_renders_as_in_transformers(chatml_dir: Path) -> None:
+    messages = [
+        Message("user", ' <b> "ä" \n'),
+        Message("skip", "x"),
+        Message("assistant", "it's & 日本\u2028"),
+    ]
+    theirs = reference(chatml_dir)
+    template = ChatTemplate(FEATURES, "", "<|im_end|>", "model")
+    for prompt in (False, True):
+        expected = theirs.apply_chat_template(
+            as_dicts(messages),
+            chat_template=FEATURES,
+            tokenize=False,
+            add_generation_prompt=prompt,
+            extra="!",
+        )
+        assert template.render(messages, add_generation_prompt=prompt, extra="!") == expected
+
+
+def test_real_templates_and_ids_are_those_of_transformers(
+    real_dir: Path, real: Tokenizer, shared_data: Path
+) -> None:
+    theirs = reference(real_dir)
+    files = ["rasbt/instruction-data.json", "llama_factory/alpaca_en_demo.json"]
+    rows = formats.load([shared_data / "instruct" / name for name in files]).conversations[::40]
+    several = [
+        Conversation((Message("system", "Be brief. "), *a.messages, *b.messages))
+        for a, b in pairwise(rows)
+    ]
+    for choice in ("auto", "plain"):
+        template = choose_template(real, choice)
+        # Only these two are given by edgetune; a tokenizer without one has no text for it.
+        for item in [*rows, *several]:
+            expected = theirs.apply_chat_template(
+                as_dicts(item.messages), chat_template=template.source, return_dict=False
+            )
+            assert to_example(item, real, template).ids.tolist() == expected
+            prompt = theirs.apply_chat_template(
+                as_dicts(item.messages[:-1]),
+                chat_template=template.source,
+                add_generation_prompt=True,
+                return_dict=False,
+            )
+            assert prompt_ids(item.messages[:-1], real, template) == prompt
+
+
+def test_embedded_model_begins_an_answer_as_in_running_text(nano: Path) -> None:
+    tokenizer = Tokenizer.from_directory(nano)
+    template = choose_template(tokenizer, "auto")
+    assert template.source == PLAIN
+    item = conversation(("user", "What is the colour of grass?"), ("assistant", "green"))
+    check(item, tokenizer, template, tokenizer.eos)
+    [answer] = spans(to_example(item, tokenizer, template))
+    assert answer[:-1] == tokenizer.encode("grass green")[len(tokenizer.encode("grass")) :]
