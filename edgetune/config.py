@@ -29,7 +29,7 @@ class DataConfig(_Section):
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)
     """Share of the training rows held out for validation when `valid` names no file."""
     template: Literal["auto", "plain"] = "auto"
-    """Chat template: the model's own where it has one and else `plain` (auto), or always `plain`."""
+    """Chat template: the model's own where it has one, else `plain` (auto); or always `plain`."""
     max_length: int = Field(default=1024, ge=8)
     """Longest example in tokens; longer ones are left out and listed in data.json."""
 

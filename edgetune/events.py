@@ -108,7 +108,7 @@ def to_line(event: Any) -> str:
 
 
 def from_line(line: str) -> Event | None:
-    """The event in a line, or None for a line cut short by a kill or a kind from another version."""
+    """The event in a line; None for a line cut short by a kill or of another version's kind."""
     try:
         return _ADAPTER.validate_python(json.loads(line))
     except (json.JSONDecodeError, ValidationError, UnicodeDecodeError):

@@ -20,7 +20,7 @@ from edgetune.data.template import ChatTemplate, choose_template
 from edgetune.errors import RequestError
 from edgetune.evaluate import adapter_of
 from edgetune.quantize.builds import FULL_PRECISION, TYPES, build
-from edgetune.quantize.convert import convert
+from edgetune.quantize.convert import FileType, convert
 from edgetune.quantize.verify import Verification, report_markdown, verify_file
 
 Say = Callable[[events.Event], None]
@@ -84,35 +84,37 @@ def export(
             save_fused(loaded, folder, template.source)
             del loaded
             name = f"{opened.name} ({Path(config.model).name} tuned)"
-            source: Path | None = None
+            source = folder / "source.gguf"
+
+            def write_gguf(output: Path, file_type: FileType, label: str) -> None:
+                convert(
+                    folder,
+                    output,
+                    file_type,
+                    chat_template=template.source,
+                    name=name,
+                    progress=stage(say, label),
+                )
+
             for kind in types:
                 output = opened.export / f"{opened.name}-{kind}.gguf"
                 label = f"building {kind}"
                 if kind in FULL_PRECISION:
-                    convert(
-                        folder,
-                        output,
-                        FULL_PRECISION[kind],
-                        chat_template=template.source,
-                        name=name,
-                        progress=stage(say, label),
-                    )
+                    write_gguf(output, FULL_PRECISION[kind], label)
+                    built_from = None
                 else:
-                    if source is None:
-                        source = folder / "source.gguf"
-                        convert(
-                            folder,
-                            source,
-                            "f32",
-                            chat_template=template.source,
-                            name=name,
-                            progress=stage(say, "converting to GGUF"),
-                        )
+                    if not source.exists():
+                        write_gguf(source, "f32", "converting to GGUF")
                     stage(say, label)(0, 1)
                     build(source, output, kind)
                     stage(say, label)(1, 1)
+                    built_from = source
                 verification = verify_file(
-                    output, reference, _renderer, stage(say, f"verifying {kind}")
+                    output,
+                    reference,
+                    _renderer,
+                    stage(say, f"verifying {kind}"),
+                    source=built_from,
                 )
                 if verification.verdict != "verified":
                     failed = output.with_name(output.name + ".failed")

@@ -94,7 +94,7 @@ def attach_adapter(loaded: Loaded, adapter: Path) -> None:
 
     parameters = read_adapter_config(adapter)
     try:
-        weights = mx.load(str(adapter / "adapters.safetensors"))
+        weights = load_arrays(adapter / "adapters.safetensors")
     except (RuntimeError, ValueError, OSError) as error:
         raise RequestError(f"The adapter in {adapter} cannot be read: {error}") from error
     adapters.attach(
@@ -162,6 +162,14 @@ def copy_tokenizer(tokenizer: Tokenizer, output: Path, template: str) -> None:
     config_file.write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
     # A template in its own file would win over the one just written.
     (output / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+
+def load_arrays(file: Path) -> dict[str, mx.array]:
+    """The arrays of a safetensors file, read now and not on first use."""
+    arrays = mx.load(str(file))
+    assert isinstance(arrays, dict)
+    mx.eval(arrays)
+    return arrays
 
 
 def save_arrays(file: Path, arrays: dict[str, mx.array]) -> None:

@@ -101,7 +101,7 @@ def make_reference(
     log_probs: list[np.ndarray] = []
     count = 0
     measured = own or sample_conversations()[:-1]
-    for done, conversation in enumerate(measured, start=1):
+    for conversation in measured:
         example = to_example(conversation, tokenizer, template)
         where = np.flatnonzero(example.trained)[: limit - count] - 1
         sequences.append(example.ids)

@@ -18,6 +18,7 @@ import numpy as np
 from .child import Child
 
 _LOGITS_BYTES = 64 * 1024 * 1024
+_SMALL = 50_000_000
 
 
 class _Model:
@@ -88,7 +89,10 @@ class _Context:
         parameters.n_ctx = longest
         parameters.n_batch = parameters.n_ubatch = self.batch_size
         parameters.n_seq_max = 1
-        parameters.n_threads = parameters.n_threads_batch = min(8, _processors())
+        # A small model is done before its threads have met, and on a busy machine they wait for
+        # each other at every layer.
+        small = llama_cpp.llama_model_n_params(model.model) < _SMALL
+        parameters.n_threads = parameters.n_threads_batch = 1 if small else min(8, _processors())
         parameters.type_k = parameters.type_v = 0  # GGML_TYPE_F32
         parameters.flash_attn_type = 0  # disabled
         parameters.offload_kqv = parameters.op_offload = False

@@ -27,7 +27,7 @@ from .checks import (
     check_token_texts,
 )
 from .closeness import UNKNOWN, Closeness
-from .diagnose import explain
+from .diagnose import diagnose
 from .reference import Check, Reference, Render, Verification
 from .report import report_markdown
 from .structure import compare_with_source
@@ -84,9 +84,7 @@ def verify_file(
             ]
             tell(3, _STEPS)
             closest, closeness = check_closeness(reference, answer, build, folder)
-            if not closest.passed:
-                closest = explain(closest, file, reference, build, ask)
-            checks.append(closest)
+            checks.append(diagnose(closest, file, reference, build, ask))
             if source is not None:
                 checks.append(compare_with_source(file, source))
     except OSError as error:

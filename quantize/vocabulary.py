@@ -30,9 +30,8 @@ _SPACE = "▁"
 
 # llama.cpp ends the generation at these texts without being told (only those that name an end).
 _KNOWN_ENDS = frozenset(
-    ["</s>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<end_of_turn>"]
-    + ["<|end_of_text|>", "<EOT>", "[EOT]", "[EOS]", "<eos>", "<end_of_utterance>"]
-)
+    ("</s>", "<eos>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>")
+) | {"<|end_of_text|>", "<end_of_turn>", "<end_of_utterance>", "<EOT>", "[EOT]", "[EOS]"}
 
 
 @dataclass
@@ -283,14 +282,13 @@ def _fill(path: Path, vocabulary: Vocabulary, by_id: dict[int, tuple[str, int]])
     """Set the tokens from id -> (text, type); gaps become unused tokens."""
     if not by_id:
         raise RequestError(f"{path}: the tokenizer has no tokens.")
-    texts = {text for text, _ in by_id.values()}
-    if len(texts) < len(by_id):
-        seen: set[str] = set()
-        double = next(text for text, _ in by_id.values() if text in seen or seen.add(text))  # type: ignore[func-returns-value]
-        raise RequestError(
-            f"{path}: the token {double!r} has two ids, which llama.cpp refuses.",
-            "Remove the double token.",
-        )
+    first: dict[str, int] = {}
+    for token, (text, _) in by_id.items():
+        if first.setdefault(text, token) != token:
+            raise RequestError(
+                f"{path}: the token {text!r} has two ids, which llama.cpp refuses.",
+                "Remove the double token.",
+            )
     for token in range(max(by_id) + 1):
         text, kind = by_id.get(token, (f"[PAD{token}]", TokenType.UNUSED))
         vocabulary.tokens.append(text)

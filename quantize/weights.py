@@ -16,7 +16,7 @@ import numpy as np
 from edgetune.errors import RequestError
 
 # bfloat16 has no numpy type: its bits travel as uint16, the upper half of a float32.
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
@@ -112,7 +112,7 @@ class Weights:
                 "Convert float32, float16 or bfloat16 weights.",
             )
         count = prod(entry.shape)
-        flat = np.fromfile(entry.file, dtype=dtype, count=count, offset=entry.offset)
+        flat: np.ndarray = np.fromfile(entry.file, dtype=dtype, count=count, offset=entry.offset)
         if flat.size != count:
             raise _damaged(entry.file, f"ends within {name}")
         if entry.dtype == "BF16":

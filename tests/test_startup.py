@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,14 +30,14 @@ def python(code: str) -> str:
 
 
 def test_help_answers_in_under_300_milliseconds() -> None:
+    # Processor time: it waits for nothing, and what else the machine does is not its fault.
     seconds = []
-    for _ in range(8):
-        begin = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert edgetune("--help").returncode == 0
-        seconds.append(time.perf_counter() - begin)
-        if seconds[-1] < 0.3:
-            return
-    pytest.fail(f"the fastest of eight took {min(seconds):.2f} s")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.3
 
 
 def test_help_loads_no_heavy_library_and_no_command() -> None:

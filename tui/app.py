@@ -72,7 +72,7 @@ class EdgetuneApp(App[None]):
         ),
         Binding("f1,question_mark", "help", "Help", key_display="F1"),
         Binding("f7", "toggle_dark", "Light or dark", show=False),
-        Binding("q", "quit", "Quit", show=False),
+        Binding("escape", "leave_field", "Leave the field", show=False),
     ]
 
     def __init__(self, runs_dir: Path | None = None) -> None:
@@ -120,6 +120,10 @@ class EdgetuneApp(App[None]):
     def action_toggle_dark(self) -> None:
         """Switch between a light and a dark theme."""
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+
+    def action_leave_field(self) -> None:
+        """Leave a text field, so that single keys are commands again."""
+        self.screen.set_focus(None)
 
     def action_help(self) -> None:
         """Explain the current screen."""

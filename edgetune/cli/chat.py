@@ -48,9 +48,9 @@ def command(
         if engine.note:
             typer.echo(engine.note, err=True)
         if asked is None:
-            repl.chat(engine, system, sampling)
+            repl.chat(engine, sampling, system)
         else:
-            repl.answer_once(engine, asked, system, sampling)
+            repl.answer_once(engine, asked, sampling, system)
 
 
 def _prompt(prompt: str | None) -> str | None:

@@ -76,7 +76,9 @@ def _load(model: str, choice: _Template) -> tuple[Tokenizer, ChatTemplate]:
     from edgetune.data.tokenizer import Tokenizer
     from edgetune.hub import resolve_model
 
-    tokenizer = Tokenizer.from_directory(resolve_model(model))
+    # Of a directory only the tokenizer is needed here, so weights need not be there.
+    path = Path(model).expanduser()
+    tokenizer = Tokenizer.from_directory(path if path.is_dir() else resolve_model(model))
     return tokenizer, choose_template(tokenizer, choice)
 
 

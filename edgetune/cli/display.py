@@ -11,6 +11,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -34,7 +35,7 @@ class TrainDisplay:
             console=self.console,
             transient=True,
         )
-        self._task = None
+        self._task: TaskID | None = None
         self._last_line = 0.0
 
     def __enter__(self) -> "TrainDisplay":

@@ -135,8 +135,9 @@ def _print_list(summaries: "list[Summary]", folders: bool) -> None:
     from edgetune.cli.tables import console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("run", "model", "state"):
+    for title in ("run", "model"):
         table.add_column(title, overflow="fold")
+    table.add_column("state", no_wrap=True)
     for title in ("step", "train loss", "valid. loss", "exports"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("changed", no_wrap=True)

@@ -136,7 +136,8 @@ def content_digest(conversation: Conversation, seed: int = 0) -> bytes:
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which epoch ``epoch`` (0, 1, …) visits ``n`` examples: a permutation that
     follows from (n, seed, epoch) alone."""
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(n)
+    # Sorting raw bits: unlike Generator.permutation, numpy promises that they never change.
+    return np.argsort(np.random.PCG64([seed, epoch]).random_raw(n), kind="stable")
 
 
 def encode(

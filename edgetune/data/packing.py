@@ -57,12 +57,12 @@ def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
 
 
 def row_lengths(longest: int, limit: int) -> list[int]:
-    """The row lengths to choose from: multiples of 64, two to an octave, from ``longest`` up to
-    ``limit``, which is one of them itself."""
+    """The row lengths to choose from: multiples of 64, at most four to an octave, from
+    ``longest`` up to ``limit``, which is one of them itself."""
     buckets = {
         -(-int(_MULTIPLE * step) // _MULTIPLE) * _MULTIPLE
         for octave in range(limit.bit_length())
-        for step in (2**octave, 1.5 * 2**octave)
+        for step in (2**octave, 1.25 * 2**octave, 1.5 * 2**octave, 1.75 * 2**octave)
     }
     return sorted({length for length in buckets if longest <= length < limit} | {limit})
 

@@ -12,8 +12,6 @@ from edgetune.errors import RequestError
 
 if TYPE_CHECKING:
     from edgetune.data.formats import Conversation
-    from edgetune.data.template import ChatTemplate
-    from edgetune.models import Loaded
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""

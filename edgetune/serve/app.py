@@ -9,11 +9,9 @@ import asyncio
 import contextlib
 import json
 import socket
-import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,20 +25,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgetune.errors import EdgetuneError, RequestError
-from edgetune.serve.engine import Engine, Piece, PromptTooLong, Sampling
+from edgetune.serve.desk import Desk, Generation, Stopping
+from edgetune.serve.engine import Engine, Piece, PromptTooLong
 from edgetune.serve.protocol import ChatRequest, parse
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _CREATED = int(time.time())
 
 
-class Stopping(EdgetuneError):
-    """The server is going down."""
-
-
 def create_app(engine: Engine) -> Starlette:
     """The application around one engine. ``app.state.desk.stop()`` ends all answers."""
-    desk = _Desk(engine)
+    desk = Desk(engine)
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok", **_about(engine)})
@@ -108,7 +103,7 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        desk: "_Desk",
+        desk: Desk,
         url: str,
         ready: Callable[[str], None] | None,
     ) -> None:
@@ -148,89 +143,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Desk:
-    """Hands one answer after another to the engine, in a thread of its own."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        # One worker: the requests behind it wait in its queue, first come first served.
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="answer")
-        self._open: set[_Generation] = set()
-        self._stopping = False
-
-    def begin(self, ids: list[int], sampling: Sampling) -> "_Generation":
-        """Queue an answer. Raises Stopping once the server is going down."""
-        if self._stopping:
-            raise Stopping("The server is shutting down.")
-        generation = _Generation(self, ids, sampling)
-        self._open.add(generation)
-        self._worker.submit(generation.work)
-        return generation
-
-    def done(self, generation: "_Generation") -> None:
-        self._open.discard(generation)
-
-    def stop(self) -> None:
-        """Begin no more answers and end those in progress; does not wait for them."""
-        self._stopping = True
-        for generation in list(self._open):
-            generation.cancelled.set()
-        self._worker.shutdown(wait=False)
-
-
-class _Generation:
-    """An answer on its way from the worker thread to the event loop."""
-
-    def __init__(self, desk: _Desk, ids: list[int], sampling: Sampling) -> None:
-        self.ids = ids
-        self.cancelled = threading.Event()
-        self._desk, self._sampling = desk, sampling
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
-
-    def work(self) -> None:
-        """Runs in the worker thread."""
-        try:
-            if not self.cancelled.is_set():
-                for piece in self._desk.engine.generate(self.ids, self._sampling, self.cancelled):
-                    self._deliver(piece)
-        except Exception as error:  # raised again where the request is answered
-            self._deliver(error)
-        finally:
-            self._deliver(None)
-            self._desk.done(self)
-
-    def _deliver(self, item: Piece | Exception | None) -> None:
-        # The loop is closed if the server went down meanwhile: nobody waits for the item.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._arrived.put_nowait, item)
-
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """The pieces as they come. Raises what the engine raised, Stopping when cancelled."""
-        try:
-            while (item := await self._arrived.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                if item.finish_reason == "cancelled":
-                    break
-                yield item
-                if item.finish_reason is not None:
-                    return
-            raise Stopping("The answer was stopped: the server is shutting down.")
-        finally:
-            self.cancelled.set()
-
-    async def watch(self, request: Request) -> None:
-        """Cancel once the client has gone."""
-        while not await request.is_disconnected():
-            await asyncio.sleep(0.05)
-        self.cancelled.set()
-
-
 class _EventStream(StreamingResponse):
     """Server-sent events of one answer; ends the answer when the client goes away."""
 
-    def __init__(self, generation: _Generation, events: AsyncIterator[str]) -> None:
+    def __init__(self, generation: Generation, events: AsyncIterator[str]) -> None:
         super().__init__(
             events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
@@ -243,7 +159,7 @@ class _EventStream(StreamingResponse):
             self._generation.cancelled.set()
 
 
-async def _complete(desk: _Desk, request: Request) -> Response:
+async def _complete(desk: Desk, request: Request) -> Response:
     engine = desk.engine
     asked = parse(await request.body())
     if asked.model is not None and asked.model != engine.name:
@@ -270,7 +186,7 @@ async def _complete(desk: _Desk, request: Request) -> Response:
 
 
 async def _whole(
-    frame: dict[str, Any], generation: _Generation, pieces: AsyncIterator[Piece]
+    frame: dict[str, Any], generation: Generation, pieces: AsyncIterator[Piece]
 ) -> dict[str, Any]:
     text, tokens, reason = "", 0, None
     async for piece in pieces:
@@ -294,7 +210,7 @@ async def _whole(
 async def _events(
     frame: dict[str, Any],
     asked: ChatRequest,
-    generation: _Generation,
+    generation: Generation,
     first: Piece,
     pieces: AsyncIterator[Piece],
 ) -> AsyncIterator[str]:
@@ -328,7 +244,7 @@ def _event(document: dict[str, Any]) -> str:
     return f"data: {json.dumps(document, ensure_ascii=False)}\n\n"
 
 
-def _usage(generation: _Generation, tokens: int) -> dict[str, int]:
+def _usage(generation: Generation, tokens: int) -> dict[str, int]:
     prompt = len(generation.ids)
     return {
         "prompt_tokens": prompt,

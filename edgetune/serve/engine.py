@@ -6,17 +6,15 @@ on. Generation stops at every token that llama.cpp calls an end of generation, a
 the token limit, when the context is full, or when it is cancelled.
 """
 
-import codecs
-import json
 import random
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from edgetune import runs
 from edgetune.data.formats import Message
@@ -24,54 +22,13 @@ from edgetune.data.template import PLAIN, ChatTemplate
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.serve.header import read_header
 from edgetune.serve.native import Model, default_threads
+from edgetune.serve.sampling import Sampling
+from edgetune.serve.text import TextStream
 
 DEFAULT_CONTEXT = 8192
 """Tokens of context unless asked for more: memory grows with it."""
 
 Messages = Sequence[Message | Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen from the model's predictions.
-
-    The order is that of llama.cpp: penalties, top_k, top_p, min_p, temperature.
-    """
-
-    temperature: float = 0.7
-    """0: always the most likely token; the rest then has no effect."""
-    top_p: float = 0.95
-    top_k: int = 40
-    """0: all tokens."""
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
-    """1: none. The penalties look at the answer so far."""
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    max_tokens: int | None = None
-    """None: as many as the context holds."""
-    seed: int | None = None
-    """None: another one each time."""
-    stop: tuple[str, ...] = ()
-    """Texts that end the answer; they are not part of it."""
-    grammar: str | None = None
-    """A GBNF grammar that the answer follows (``json_grammar``)."""
-
-    def __post_init__(self) -> None:
-        """Raises RequestError for values that cannot be sampled with."""
-        for name, holds, wanted in (
-            ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
-            ("top_p", 0 < self.top_p <= 1, "more than 0 and at most 1"),
-            ("top_k", self.top_k >= 0, "0 or more"),
-            ("min_p", 0 <= self.min_p <= 1, "from 0 to 1"),
-            ("repeat_penalty", 0 < self.repeat_penalty < float("inf"), "more than 0"),
-            ("frequency_penalty", -2 <= self.frequency_penalty <= 2, "from -2 to 2"),
-            ("presence_penalty", -2 <= self.presence_penalty <= 2, "from -2 to 2"),
-            ("max_tokens", self.max_tokens is None or self.max_tokens > 0, "1 or more"),
-            ("stop", all(self.stop), "texts of at least one character"),
-        ):
-            if not holds:
-                raise RequestError(f"{name} is {getattr(self, name)!r}.", f"It must be {wanted}.")
 
 
 @dataclass(frozen=True)
@@ -243,7 +200,7 @@ class Engine:
         if not ids:
             raise RequestError("The conversation is empty.", "Send at least one message.")
         limit = min(room, sampling.max_tokens or room)
-        text = _Text(sampling.stop, self._strips_space, self._model.piece)
+        text = TextStream(sampling.stop, self._strips_space, self._model.piece)
         with self._lock:
             self._check_open()
             if not self._model.prefill(ids, cancelled):
@@ -257,7 +214,7 @@ class Engine:
             raise EdgetuneError(f"The model {self.name} has been closed.", "Load it again.")
 
     def _tokens(
-        self, sampling: Sampling, limit: int, text: "_Text", cancelled: threading.Event | None
+        self, sampling: Sampling, limit: int, text: TextStream, cancelled: threading.Event | None
     ) -> Generator[Piece, None, None]:
         seed = random.getrandbits(31) if sampling.seed is None else sampling.seed
         with self._model.sampler(
@@ -286,65 +243,6 @@ class Engine:
                 if count < limit:
                     self._model.decode([token])
             yield Piece(text.rest(), None, "length")
-
-
-class _Text:
-    """Tokens to text: whole characters only, and nothing of a stop text."""
-
-    def __init__(self, stops: tuple[str, ...], strips: bool, piece: Callable[[int], bytes]) -> None:
-        self._piece = piece
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stops = stops
-        self._strips = strips
-        self._held = ""
-        self.stopped = False
-
-    def add(self, token: int) -> str:
-        """The text that is certain now that ``token`` has come; sets ``stopped``."""
-        text = self._decoder.decode(self._piece(token))
-        if self._strips:
-            text = text.lstrip()
-            self._strips = not text
-        self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if found:
-            self.stopped = True
-            return self._take(min(found))
-        return self._take(len(self._held) - self._beginnings())
-
-    def rest(self) -> str:
-        """What was held back, at the end; the bytes of an incomplete character are dropped."""
-        return self._take(len(self._held))
-
-    def _take(self, length: int) -> str:
-        text, self._held = self._held[:length], self._held[length:]
-        return text
-
-    def _beginnings(self) -> int:
-        """Length of the longest end of the held text with which a stop text could begin."""
-        longest = min(len(self._held), max(map(len, self._stops), default=1) - 1)
-        for length in range(longest, 0, -1):
-            if any(stop.startswith(self._held[-length:]) for stop in self._stops):
-                return length
-        return 0
-
-
-def json_grammar(schema: dict[str, Any] | None = None) -> str:
-    """A grammar for JSON that fits ``schema`` (any JSON object if None).
-
-    Raises RequestError if the schema cannot be turned into a grammar.
-    """
-    from llama_cpp.llama_grammar import JSON_GBNF, json_schema_to_gbnf
-
-    if schema is None:
-        return str(JSON_GBNF)
-    try:
-        return str(json_schema_to_gbnf(json.dumps(schema)))
-    except Exception as error:  # the converter raises whatever it stumbles upon
-        raise RequestError(
-            f"The JSON schema cannot be followed: {type(error).__name__}: {error}.",
-            "Use a simpler schema.",
-        ) from None
 
 
 def load(path: Path | str, context: int | None = None) -> Engine:

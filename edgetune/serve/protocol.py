@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgetune.errors import RequestError
-from edgetune.serve.engine import Sampling, json_grammar
+from edgetune.serve.sampling import Sampling, json_grammar
 
 _HARMLESS = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",

@@ -15,7 +15,8 @@ from types import FrameType
 
 from edgetune import paths
 from edgetune.errors import EdgetuneError, Interrupted
-from edgetune.serve.engine import Answer, Engine, Sampling
+from edgetune.serve.engine import Answer, Engine
+from edgetune.serve.sampling import Sampling
 
 _HELP = """\
 /help          this list
@@ -30,7 +31,7 @@ class _Leave(Exception):
     """The user has had enough."""
 
 
-def answer_once(engine: Engine, prompt: str, system: str, sampling: Sampling) -> Answer:
+def answer_once(engine: Engine, prompt: str, sampling: Sampling, system: str = "") -> Answer:
     """Answer one prompt on standard output. Raises Interrupted if Ctrl-C stopped it."""
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
@@ -42,7 +43,7 @@ def answer_once(engine: Engine, prompt: str, system: str, sampling: Sampling) ->
     return answer
 
 
-def chat(engine: Engine, system: str, sampling: Sampling) -> None:
+def chat(engine: Engine, sampling: Sampling, system: str = "") -> None:
     """Converse until the user leaves (/exit, Ctrl-D, or Ctrl-C at an empty prompt)."""
     conversation: list[dict[str, str]] = []
     _say(f"{engine.name}, {engine.context} tokens of context. /help lists the commands.")

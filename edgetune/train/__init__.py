@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from edgetune.data.dataset import Dataset
     from edgetune.data.template import ChatTemplate
     from edgetune.models import Loaded
-    from edgetune.train.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -310,7 +309,8 @@ def _check_unchanged(run: runs.Run, facts: dict[str, Any]) -> None:
         changed.append("the data" + (f" ({', '.join(differ)})" if differ else ""))
     if changed:
         raise RequestError(
-            f"The run {run.name} cannot be resumed: {' and '.join(changed)} changed since it began.",
+            f"The run {run.name} cannot be resumed: {' and '.join(changed)} changed since "
+            "it began.",
             "Put back what it began with, or start a new run.",
         )
 

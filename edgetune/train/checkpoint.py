@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgetune import device, paths
-from edgetune.models import save_arrays
+from edgetune.models import load_arrays, save_arrays
 
 device.prepare()
 
@@ -89,8 +89,8 @@ def _load(path: Path) -> Checkpoint:
             raise ValueError(f"{name} is not what was saved")
     return Checkpoint(
         state=State(**document),
-        adapter=mx.load(str(path / "adapter.safetensors")),
-        optimizer=mx.load(str(path / "optimizer.safetensors")),
+        adapter=load_arrays(path / "adapter.safetensors"),
+        optimizer=load_arrays(path / "optimizer.safetensors"),
         path=path,
     )
 

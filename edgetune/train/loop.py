@@ -33,6 +33,8 @@ import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optimizers  # noqa: E402
 from mlx.utils import tree_flatten, tree_unflatten  # noqa: E402
 
+Weights = dict[str, mx.array]
+
 _RATE_WINDOW = 20
 # Steps over which speed and time left are averaged.
 
@@ -122,21 +124,23 @@ def run_steps(
         step = state.step + 1
         examples = plan.examples(step)
         mx.random.seed(_step_seed(config.seed, step))
-        total, count, gradients = 0.0, 0, None
+        total, count = 0.0, 0
+        gradients: Weights = {}
         model.train()
         for batch in plan.batches(examples):
             arrays = loss.to_arrays(batch)
             value, part = gradients_of(parameters, *arrays.as_tuple())
-            gradients = part if gradients is None else _add(gradients, part)
+            gradients = _add(gradients, part) if gradients else part
             mx.eval(value, gradients)
-            total, count = total + value.item(), count + batch.count
+            total, count = total + float(value.item()), count + batch.count
         rate = optimizer.learning_rate(config.train, step, plan.steps)
         updater.learning_rate = rate
-        updated, norm = apply(parameters, gradients, mx.array(1.0 / count))
-        if not (math.isfinite(total) and math.isfinite(norm.item())):
+        updated, norm_array = apply(parameters, gradients, mx.array(1.0 / count))
+        norm = float(norm_array.item())
+        if not (math.isfinite(total) and math.isfinite(norm)):
             raise EdgetuneError(
                 f"Step {step}: the loss or its gradient is no number any more "
-                f"(loss {total / count}, gradient norm {norm.item()}), so the step was not "
+                f"(loss {total / count}, gradient norm {norm}), so the step was not "
                 f"taken. Its rows: {_name_rows(examples)}.",
                 "Lower train.learning_rate or look at these rows; the last checkpoint is kept.",
             )
@@ -152,7 +156,7 @@ def run_steps(
             steps=plan.steps,
             epoch=step / plan.steps_per_epoch,
             train_loss=total / count,
-            gradient_norm=norm.item(),
+            gradient_norm=norm,
             learning_rate=rate,
             trained_tokens=state.trained_tokens,
             trained_tokens_per_second=sum(tokens for _, tokens in durations) / spent,
@@ -172,9 +176,6 @@ def run_steps(
         yield events.RunEnded(reason="interrupted", step=state.step)
     else:
         yield events.RunEnded(reason="completed", step=state.step)
-
-
-Weights = dict[str, mx.array]
 
 
 def _compiled_gradients(

@@ -162,7 +162,7 @@ def mean_loss(model: nn.Module, batches: Sequence[Batch]) -> tuple[float, int]:
     model.eval()
     rows = gathered_head(model)
     for batch in batches:
-        total += summed_loss(model, rows, to_arrays(batch).as_tuple()).item()
+        total += float(summed_loss(model, rows, to_arrays(batch).as_tuple()).item())
         count += batch.count
     return total / max(count, 1), count
 

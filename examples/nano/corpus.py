@@ -17,6 +17,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import speech
 import world
@@ -25,6 +26,7 @@ from sentences import SPEECH
 
 SEED = 7
 DOCUMENTS = 75_000
+Card = TypeVar("Card")
 RECORD_SEPARATORS = (": ", " = ", " - ", " | ", "\n ")
 
 
@@ -36,13 +38,13 @@ class Document:
     facts: tuple[Fact, ...]
 
 
-class Deck:
+class Deck(Generic[Card]):
     """Deals its cards in random order, all of them before any comes again."""
 
-    def __init__(self, cards: list, rng: random.Random) -> None:
+    def __init__(self, cards: list[Card], rng: random.Random) -> None:
         self._cards, self._rng, self._next = list(cards), rng, len(cards)
 
-    def deal(self):
+    def deal(self) -> Card:
         """Return the next card."""
         if self._next == len(self._cards):
             self._rng.shuffle(self._cards)

@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import phrasings
 from facts import HELD_OUT, TRAINED, Fact, all_facts
@@ -30,6 +31,7 @@ OWN_PHRASINGS, GENERAL_PHRASINGS = 4, 4
 """Rows per task of the phrasings set: in the task's own wordings and in general ones."""
 
 Row = dict[str, str]
+Card = TypeVar("Card")
 
 
 def held_out_groups(rng: random.Random) -> set[str]:
@@ -65,20 +67,23 @@ def row(fact: Fact, wording: str, rng: random.Random) -> Row:
     }
 
 
-class Deal:
+class Deal(Generic[Card]):
     """Deals from a list in random order, starting over with a new order at its end."""
 
-    def __init__(self, cards: list, rng: random.Random) -> None:
-        self._cards, self._rng, self._left = cards, rng, []
+    def __init__(self, cards: list[Card], rng: random.Random) -> None:
+        self._cards, self._rng = cards, rng
+        self._left: list[Card] = []
 
-    def __call__(self):
+    def __call__(self) -> Card:
         """Return the next card."""
         if not self._left:
             self._left = self._rng.sample(self._cards, len(self._cards))
         return self._left.pop()
 
 
-def rows(facts: list[Fact], wordings: list[str], count: int, taken: set[str], rng) -> list[Row]:
+def rows(
+    facts: list[Fact], wordings: list[str], count: int, taken: set[str], rng: random.Random
+) -> list[Row]:
     """Return `count` rows, none in `taken`; facts and wordings come up about equally often."""
     next_fact, next_wording = Deal(facts, rng), Deal(wordings, rng)
     found: list[Row] = []
@@ -110,7 +115,8 @@ def build(seed: int = SEED) -> dict[str, list[Row]]:
         facts = [fact for fact in all_facts() if fact.task == task]
         known = [fact for fact in facts if fact.group not in groups]
         hidden = [fact for fact in facts if fact.group in groups]
-        wordings, taken = phrasings.trained(task), set()
+        wordings = phrasings.trained(task)
+        taken: set[str] = set()
         own = list(phrasings.OWN[task].held_out)
         general = phrasings.held_out(task)[len(own) :]
         sets["train"] += rows(known, wordings, TRAIN_ROWS_PER_TASK, taken, rng)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 with suppress(OSError):  # on Linux an OpenBLAS loaded first serves MLX's matrix products
     ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
@@ -33,7 +34,7 @@ import sentencepiece as spm
 from mlx.utils import tree_flatten
 from mlx_lm.models.llama import Model, ModelArgs
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
     "vocab_size": 2048,
@@ -143,14 +144,14 @@ def cross_entropy(hidden: mx.array, embedding: mx.array, targets: mx.array) -> m
 
 def loss(model: Model, rows: mx.array) -> mx.array:
     """Return the mean cross-entropy of each row's next tokens."""
-    hidden = model.model(rows[:, :-1]).reshape(-1, CONFIG["hidden_size"])
+    hidden = model.model(rows[:, :-1]).reshape(-1, model.args.hidden_size)
     return cross_entropy(hidden, model.model.embed_tokens.weight, rows[:, 1:].reshape(-1))
 
 
 def held_out_loss(model: Model, rows: np.ndarray, batch: int) -> float:
     """Return the mean loss over whole batches of rows that training never sees."""
     starts = range(0, len(rows) - batch + 1, batch)
-    return sum(loss(model, mx.array(rows[i : i + batch])).item() for i in starts) / len(starts)
+    return sum(float(loss(model, mx.array(rows[i : i + batch]))) for i in starts) / len(starts)
 
 
 def train(model: Model, rows: np.ndarray, settings: Settings) -> Iterator[tuple[int, float]]:
@@ -175,7 +176,7 @@ def train(model: Model, rows: np.ndarray, settings: Settings) -> Iterator[tuple[
         start = index * settings.rows
         value = compiled(mx.array(rows[start : start + settings.rows]))
         mx.eval(value, state)
-        yield index + 1, value.item()
+        yield index + 1, float(value)
 
 
 def save(model: Model, out: Path) -> None:

@@ -2,7 +2,7 @@
 
     python tests/bench/bench_startup.py
 
-Whole processes, so the interpreter's own start is in every figure; best and median of ten.
+Whole processes, so the interpreter's own start is in every figure; best and median of five.
 """
 
 import statistics
@@ -26,7 +26,7 @@ COMMANDS = {
 def main() -> None:
     for name, arguments in COMMANDS.items():
         seconds = []
-        for _ in range(10):
+        for _ in range(5):
             begin = time.perf_counter()
             subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
             seconds.append(time.perf_counter() - begin)

@@ -28,7 +28,7 @@ def test_alpaca_input_follows_the_instruction_on_a_line_of_its_own(tmp_path: Pat
     row = {"instruction": "Add.", "input": "1 2", "output": "3"}
     assert messages(tmp_path, row) == [("user", "Add.\n1 2"), ("assistant", "3")]
     for absent in ({"input": ""}, {"input": None}, {}):
-        row = {"instruction": "Hi", "output": "Ho", **absent}
+        row = dict({"instruction": "Hi", "output": "Ho"}, **absent)
         assert messages(tmp_path, row) == [("user", "Hi"), ("assistant", "Ho")]
 
 

@@ -9,8 +9,8 @@ from edgetune.data.packing import make_batches, pack, row_lengths
 from edgetune.data.template import Example
 
 
-def example(length: int, first: int = 0, trained: list[bool] | None = None) -> Example:
-    mask = np.array(trained or [False] + [True] * (length - 1))
+def example(length: int, first: int = 0, trained: np.ndarray | None = None) -> Example:
+    mask = np.arange(length) > 0 if trained is None else trained
     return Example(np.arange(first, first + length, dtype=np.int32), mask, "", "", 0)
 
 
@@ -19,10 +19,11 @@ def steps(draw: st.DrawFn) -> tuple[list[Example], int, int]:
     """Examples with unique token ids, a maximum length and a micro-batch size that fit."""
     max_length = draw(st.integers(1, 700))
     lengths = draw(st.lists(st.integers(1, max_length), min_size=1, max_size=30))
-    examples = []
-    for index, length in enumerate(lengths):
-        trained = draw(st.lists(st.booleans(), min_size=length, max_size=length))
-        examples.append(example(length, 1 + index * 1000, trained))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    examples = [
+        example(length, 1 + index * 1000, random.random(length) < 0.5)
+        for index, length in enumerate(lengths)
+    ]
     return examples, max_length, draw(st.integers(max_length, 4 * max_length + 64))
 
 
@@ -51,7 +52,7 @@ def test_row_lengths_are_few_multiples_of_64_up_to_the_limit(longest: int, more:
     assert found == sorted(set(found))
     assert found[-1] == limit
     assert all(length % 64 == 0 and longest <= length for length in found[:-1])
-    assert len(found) <= 2 * limit.bit_length()
+    assert len(found) <= 4 * limit.bit_length()
 
 
 @given(steps())
@@ -102,7 +103,7 @@ def test_little_is_padding_for_typical_lengths() -> None:
     steps = [lengths[i : i + 8] for i in range(0, len(lengths), 8)]
     batches = [b for s in steps for b in make_batches([example(int(n)) for n in s], 4096, 1024)]
     padded = sum(b.tokens.size for b in batches)
-    assert used / padded > 0.8
+    assert used / padded > 0.88
     assert len({b.tokens.shape for b in batches}) < 25
 
 

@@ -214,7 +214,7 @@ def test_a_client_that_leaves_ends_its_answer(client: openai.OpenAI) -> None:
         ask(client.with_options(timeout=0.3), "x")
     start = time.perf_counter()
     assert ask(client, "a").choices[0].message.content == "bcd"
-    assert time.perf_counter() - start < 1.5
+    assert time.perf_counter() - start < 4
 
 
 def test_a_client_that_leaves_while_it_waits_is_never_answered(client: openai.OpenAI) -> None:
@@ -225,7 +225,7 @@ def test_a_client_that_leaves_while_it_waits_is_never_answered(client: openai.Op
     first.close()
     start = time.perf_counter()
     assert ask(client, "a").choices[0].message.content == "bcd"
-    assert time.perf_counter() - start < 1.5
+    assert time.perf_counter() - start < 4
 
 
 def test_several_clients_are_answered_one_after_another(client: openai.OpenAI) -> None:
@@ -257,7 +257,7 @@ def test_a_signal_ends_the_server_and_the_answer_in_progress(
         with pytest.raises(openai.APIError, match="shutting down"):
             list(stream)
         client.close()
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=20) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgetune.quantize.convert import convert
 
 import edgetune
 from edgetune import runs
@@ -14,14 +13,14 @@ from edgetune.config import RunConfig
 from edgetune.data.template import choose_template, prompt_ids
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import EdgetuneError, RequestError
+from edgetune.quantize.convert import convert
 from edgetune.serve.engine import (
     Engine,
     Piece,
     PromptTooLong,
-    Sampling,
     find_gguf,
-    json_grammar,
 )
+from edgetune.serve.sampling import Sampling, json_grammar
 
 GREEDY = Sampling(temperature=0)
 

@@ -166,7 +166,8 @@ def serve(options: argparse.Namespace) -> None:
     if options.file.endswith("broken.gguf"):
         fail(f"{options.file} is not a GGUF file. Export it again.", 2)
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
-    print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    print(json.dumps({"url": url, "model": Path(options.file).stem, "context": 64}), flush=True)
     server.serve_forever()
 
 
@@ -185,6 +186,7 @@ def main() -> None:
     server = commands.add_parser("serve")
     server.add_argument("file")
     server.add_argument("--port", type=int)
+    server.add_argument("--json", action="store_true", required=True)
     server.set_defaults(work=serve)
     options = parser.parse_args()
     options.work(options)

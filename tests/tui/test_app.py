@@ -14,7 +14,7 @@ from edgetune.tui.widgets.train_form import TrainForm
 from .conftest import Wait
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (50, 16)])
+@pytest.mark.parametrize("size", [(80, 24), (50, 16)])
 async def test_every_mode_opens_by_its_key(
     app: EdgetuneApp, trained: runs.Run, size: tuple[int, int]
 ) -> None:
@@ -28,15 +28,14 @@ async def test_every_mode_opens_by_its_key(
         ):
             await pilot.press(key)
             assert app.current_mode == mode
-            await pilot.press("f1")
-            assert isinstance(app.screen, HelpScreen)
-            await pilot.press("escape")
-            assert not isinstance(app.screen, HelpScreen)
+            assert mode.capitalize() in app.screen.HELP  # type: ignore[attr-defined]
 
 
-async def test_the_help_key_closes_the_help_page_as_well(app: EdgetuneApp) -> None:
+async def test_help_opens_and_closes_by_its_key(app: EdgetuneApp) -> None:
     async with app.run_test() as pilot:
-        await pilot.press("f1", "f1")
+        await pilot.press("f1")
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("f1")
         assert not isinstance(app.screen, HelpScreen)
 
 

@@ -81,12 +81,12 @@ async def test_an_answer_streams_and_the_conversation_goes_on(
     async with app.run_test() as pilot:
         await open_chat(app, pilot, until)
         await pilot.press(*"one [b]two", "enter")
-        await until(pilot, lambda: "tokens in the conversation" in status(app))
+        await until(pilot, lambda: "of context" in status(app))
         answer = app.screen.query(Answer).last()
         assert answer.text == "1: one [b]two "
         assert answer.query_one(Markdown).source == answer.text
         assert "3 tokens" in str(answer.query_one(".figures", Static).content)
-        assert status(app) == "10 tokens in the conversation"
+        assert status(app) == "10 of 64 tokens of context used"
         await pilot.press(*"again", "enter")
         await until(pilot, lambda: len(app.screen.query(Answer)) == 2)
         await until(pilot, lambda: app.screen.query(Answer).last().text == "3: again ")
@@ -163,24 +163,22 @@ async def test_a_new_conversation_forgets_the_old_one(
     async with app.run_test() as pilot:
         await open_chat(app, pilot, until)
         await pilot.press(*"hello", "enter")
-        await until(pilot, lambda: "in the conversation" in status(app))
+        await until(pilot, lambda: "of context" in status(app))
         await pilot.press("ctrl+n")
         await until(pilot, lambda: not app.screen.query(Question))
         await pilot.press(*"hello", "enter")
-        await until(pilot, lambda: "in the conversation" in status(app))
+        await until(pilot, lambda: "of context" in status(app))
         assert app.screen.query(Answer).last().text == "1: hello "
 
 
-async def test_the_last_answer_is_copied(
-    app: EdgetuneApp, trained: runs.Run, until: Wait
-) -> None:
+async def test_the_last_answer_is_copied(app: EdgetuneApp, trained: runs.Run, until: Wait) -> None:
     gguf(trained, "old-Q8_0.gguf")
     async with app.run_test() as pilot:
         await open_chat(app, pilot, until)
         await pilot.press("ctrl+y")
         assert app.clipboard == ""
         await pilot.press(*"hello", "enter")
-        await until(pilot, lambda: "in the conversation" in status(app))
+        await until(pilot, lambda: "of context" in status(app))
         await pilot.press("ctrl+y")
         assert app.clipboard == "1: hello "
 

@@ -57,9 +57,7 @@ def test_a_resumed_run_goes_back_to_its_checkpoint() -> None:
 def test_the_best_validation_loss_is_kept() -> None:
     progress = RunProgress()
     for loss in (3.0, 2.0, 2.5):
-        progress.apply(
-            events.Validated(step=1, validation_loss=loss, trained_tokens=1, best=False)
-        )
+        progress.apply(events.Validated(step=1, validation_loss=loss, trained_tokens=1, best=False))
     assert (progress.validation_loss, progress.best_loss) == (2.5, 2.0)
 
 

@@ -39,9 +39,7 @@ async def fill(pilot: Pilot[Any], *values: str | None) -> None:
         await pilot.press("tab")
 
 
-async def test_a_run_is_started_watched_stopped_and_resumed(
-    app: EdgetuneApp, until: Wait
-) -> None:
+async def test_a_run_is_started_watched_stopped_and_resumed(app: EdgetuneApp, until: Wait) -> None:
     async with app.run_test() as pilot:
         await pilot.press("f4")
         await fill(pilot, "nano", "rows.jsonl", "", "first", "20")
@@ -50,8 +48,8 @@ async def test_a_run_is_started_watched_stopped_and_resumed(
         chart = app.screen.query_one(LossChart)
         await until(pilot, lambda: chart.points[0] > 5 and chart.points[1] > 1)
         await pilot.press("s")
-        assert view(app).state == "stopping"
-        assert "checkpoint" in str(app.screen.query_one("#run-message", Static).content)
+        assert view(app).state in ("stopping", "interrupted")
+        assert "checkpoint saved" in str(app.screen.query_one("#run-message", Static).content)
         await until(pilot, lambda: view(app).state == "interrupted")
         stopped = view(app).progress.step
         assert chart.points[0] == stopped < 200
@@ -108,9 +106,7 @@ async def test_the_trainers_refusal_comes_back_to_the_form(
         await until(pilot, lambda: complaint(app) == "")
 
 
-async def test_a_taken_name_is_refused(
-    app: EdgetuneApp, trained: runs.Run, until: Wait
-) -> None:
+async def test_a_taken_name_is_refused(app: EdgetuneApp, trained: runs.Run, until: Wait) -> None:
     async with app.run_test() as pilot:
         await pilot.press("f4")
         await fill(pilot, None, "rows.jsonl", None, "old")
@@ -155,9 +151,7 @@ async def test_another_ui_watches_the_run_and_stops_it(
         await until(pilot, lambda: view(other).state == "interrupted")
 
 
-async def test_a_finished_run_is_replayed(
-    app: EdgetuneApp, trained: runs.Run, until: Wait
-) -> None:
+async def test_a_finished_run_is_replayed(app: EdgetuneApp, trained: runs.Run, until: Wait) -> None:
     async with app.run_test() as pilot:
         await until(pilot, lambda: app.screen.query_one("#runs").row_count)  # type: ignore[attr-defined]
         await pilot.press("enter")
@@ -188,7 +182,7 @@ async def test_the_chart_averages_what_does_not_fit(app: EdgetuneApp) -> None:
     async with app.run_test() as pilot:
         await pilot.press("f4")
         chart = app.screen.query_one(LossChart)
-        chart.add({step: 1.0 for step in range(1, 20_001)}, {})
+        chart.add(dict.fromkeys(range(1, 20001), 1.0), {})
         assert chart.points == (20_000, 0)
         drawn = chart.plt.build()
         assert isinstance(drawn, str)

@@ -5,14 +5,13 @@ import contextlib
 import time
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Input, Label, Select, Static
 from textual.worker import Worker, WorkerCancelled
 
@@ -22,15 +21,13 @@ from ..messages import OverviewReady
 from ..services.chat import Server
 from ..widgets.chat_message import Answer, Question
 from ..widgets.mode_bar import ModeBar
-
-if TYPE_CHECKING:
-    from ..app import EdgetuneApp
+from .mode import ModeScreen
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(ModeScreen):
     """One conversation with one GGUF."""
 
-    HELP = """
+    HELP: ClassVar[str] = """
 ### Chat
 
 - **Enter** send
@@ -45,15 +42,12 @@ The model runs in a process of its own that ends with this program.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", priority=True),
-        Binding("escape", "leave", "Leave the text field", show=False),
         Binding("ctrl+n", "new", "New", priority=True),
         Binding("ctrl+y", "copy", "Copy", priority=True),
         Binding("ctrl+o", "pick", "Build", priority=True),
         Binding("pageup", "page(-1)", "Up", show=False, priority=True),
         Binding("pagedown", "page(1)", "Down", show=False, priority=True),
     ]
-
-    app: "EdgetuneApp"
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,7 +192,7 @@ The model runs in a process of its own that ends with this program.
                 del self._conversation[-2:]  # neither was said as far as the model is concerned
             await answer.finish(meter.summary(ending))
             if ending != "failed":
-                self._status(meter.context())
+                self._status(meter.fill(server.context))
             self.call_after_refresh(self.refresh_bindings)
 
     async def _end_answer(self) -> None:
@@ -219,10 +213,6 @@ The model runs in a process of its own that ends with this program.
         """Stop the answer at once."""
         await self._end_answer()
         self.refresh_bindings()
-
-    def action_leave(self) -> None:
-        """Leave the text field, so that single keys work."""
-        self.set_focus(None)
 
     async def action_new(self) -> None:
         """Begin a new conversation with the same build."""
@@ -293,10 +283,12 @@ class _Meter:
         end = reason.get(ending, f" · {ending}")
         return f"{self._tokens} tokens{self._speed(self._tokens)}{wait}{end}"
 
-    def context(self) -> str:
+    def fill(self, context: int) -> str:
+        """How full the context is; empty where the server did not get to count."""
         if not self._prompt:
             return ""
-        return f"{self._prompt + self._tokens} tokens in the conversation"
+        used = self._prompt + self._tokens
+        return f"{used:,} of {context:,} tokens of context used"
 
     def _speed(self, tokens: int) -> str:
         # The first token's time is the prompt's, so speed is that of the others.

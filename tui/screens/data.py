@@ -1,35 +1,33 @@
 """Data: pick a file and see its rows as the model will see them, trained tokens in colour."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Footer, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
+from edgetune import paths
 from edgetune.errors import EdgetuneError
 
 from ..messages import FilesFound, PreviewFailed, PreviewReady, TrainWith
 from ..services import library, preview
 from ..widgets.mode_bar import ModeBar
 from ..widgets.paths import PathSuggester
-
-if TYPE_CHECKING:
-    from ..app import EdgetuneApp
+from .mode import ModeScreen
 
 _TRAINED = "$text-success on $success-muted"
 _SPECIAL = "italic"
 
 
-class DataScreen(Screen[None]):
+class DataScreen(ModeScreen):
     """A list of data files, and pages of rows of the chosen one."""
 
-    HELP = """
+    HELP: ClassVar[str] = """
 ### Data
 
 - **Enter** on a file: show its rows
@@ -49,8 +47,6 @@ italics. A row that cannot be trained on says why.
         Binding("t", "train", "Train with it"),
         Binding("escape", "focus('#files')", "Files", show=False),
     ]
-
-    app: "EdgetuneApp"
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,8 +192,9 @@ def _rows(shown: preview.Preview) -> Content:
 
 
 def _label(file: Path) -> str:
-    # Files are told apart by their name, and by their folder where names repeat.
-    return f"{file.parent.name}/{file.name}"
+    # Enough to tell files apart; choosing one shows the whole path.
+    folder = "embedded" if file.parent == paths.NANO_DATA.resolve() else file.parent.name
+    return f"{folder}/{file.name}"
 
 
 def _typed(file: Path) -> str:

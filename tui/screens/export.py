@@ -2,14 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import (
     Button,
     DataTable,
@@ -30,9 +30,7 @@ from edgetune.train.process import Child
 from ..messages import ChatWith, ExportNews, OverviewReady
 from ..services import exporter, text
 from ..widgets.mode_bar import ModeBar
-
-if TYPE_CHECKING:
-    from ..app import EdgetuneApp
+from .mode import ModeScreen
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 _TYPES = {
@@ -47,10 +45,10 @@ _TYPES = {
 _CHOSEN = {"Q8_0"}
 
 
-class ExportScreen(Screen[None]):
+class ExportScreen(ModeScreen):
     """Choose a run and types; the verdicts come from the report that the export writes."""
 
-    HELP = """
+    HELP: ClassVar[str] = """
 ### Export
 
 - **Space** on a type: choose it or not
@@ -67,8 +65,6 @@ and never offered for chat.
         Binding("ctrl+s", "export", "Export"),
         Binding("s", "stop", "Stop"),
     ]
-
-    app: "EdgetuneApp"
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +163,7 @@ and never offered for chat.
                 f"{item.bits_per_weight:.2f}",
                 "–" if item.top1 is None else f"{100 * item.top1:.2f}%",
                 "–" if item.kld is None else f"{item.kld:.2e}",
-                item.file,
+                Text(item.file),
                 key=item.file,
             )
         if self._working is None:

@@ -12,7 +12,7 @@ _GENERAL = """
 ### Everywhere
 
 - **F2 … F6** home, data, train, export, chat (**1 … 5** where no text is edited)
-- **Tab**, **Shift+Tab** next, previous field
+- **Tab**, **Shift+Tab** next, previous field; **Esc** leaves a text field
 - **F1**, **?** this page
 - **F7** light or dark
 - **Ctrl+P** all commands

@@ -1,13 +1,13 @@
 """Home: the runs and models there are, and what to do first."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Label, Static
 
 from edgetune.runs import Run, Summary
@@ -16,9 +16,7 @@ from ..messages import ChatWith, ExportRun, OpenRun, OverviewReady, TrainWith
 from ..services import text
 from ..services.library import Model, Overview
 from ..widgets.mode_bar import ModeBar
-
-if TYPE_CHECKING:
-    from ..app import EdgetuneApp
+from .mode import ModeScreen
 
 _SECONDS_BETWEEN_LOOKS = 1.5
 
@@ -32,10 +30,10 @@ _STATE_STYLES = {
 }
 
 
-class HomeScreen(Screen[None]):
+class HomeScreen(ModeScreen):
     """Runs and models in two tables, looked up again every moment."""
 
-    HELP = """
+    HELP: ClassVar[str] = """
 ### Home
 
 - **Enter** on a run: its curve; on a model: train it; on a GGUF: chat with it
@@ -50,8 +48,6 @@ A run is *stopped* if it ended without a word, as after a power cut: open it and
         Binding("e", "export", "Export"),
         Binding("c", "chat", "Chat"),
     ]
-
-    app: "EdgetuneApp"
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,13 +65,13 @@ A run is *stopped* if it ended without a word, as after a power cut: open it and
     def on_mount(self) -> None:
         runs = self.query_one("#runs", DataTable)
         columns: list[tuple[str, int | None]] = [
-            ("name", 18),
+            ("name", 19),
             ("state", 11),
             ("step", 9),
             ("loss", 6),
             ("valid", 6),
             ("builds", 6),
-            ("changed", 9),
+            ("changed", 7),
         ]
         for name, width in columns:
             runs.add_column(name, key=name, width=width)
@@ -161,7 +157,10 @@ A run is *stopped* if it ended without a word, as after a power cut: open it and
         return next((s for s in self._overview.runs if str(s.path) == key), None)
 
 
-def _fill(table: DataTable[Content], rows: dict[str, list[Content]]) -> None:
+Cell = Content | Text
+
+
+def _fill(table: DataTable[Cell], rows: dict[str, list[Cell]]) -> None:
     """Show these rows; the cursor stays on the row it was on."""
     if [str(key.value) for key in table.rows] == list(rows):
         columns = list(table.columns)
@@ -179,7 +178,7 @@ def _fill(table: DataTable[Content], rows: dict[str, list[Content]]) -> None:
         table.move_cursor(row=list(rows).index(current))
 
 
-def _run_row(summary: Summary) -> list[Content]:
+def _run_row(summary: Summary) -> list[Cell]:
     steps = f"{summary.step}/{summary.steps}" if summary.steps else "–"
     return [
         Content(summary.name),
@@ -192,12 +191,13 @@ def _run_row(summary: Summary) -> list[Content]:
     ]
 
 
-def _model_row(model: Model) -> list[Content]:
+def _model_row(model: Model) -> list[Cell]:
+    # Rich texts: a column without a width measures its cells, and can measure only those.
     return [
-        Content(model.path.name if model.kind == "directory" else model.name),
-        Content(model.kind),
-        Content(text.size(model.bytes)),
-        Content(_short(model.path)),
+        Text(model.path.name if model.kind == "directory" else model.name),
+        Text(model.kind),
+        Text(text.size(model.bytes)),
+        Text(_short(model.path)),
     ]
 
 

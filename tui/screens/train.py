@@ -2,16 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer
 from textual.worker import get_current_worker
 
 from edgetune import config as settings
+from edgetune import paths
 from edgetune.errors import EdgetuneError
 from edgetune.runs import Run
 from edgetune.train import process
@@ -20,17 +20,15 @@ from ..messages import ExportRun, RunNews, TrainerRefused, TrainerStarted
 from ..widgets.mode_bar import ModeBar
 from ..widgets.run_view import RunView
 from ..widgets.train_form import TrainForm
-
-if TYPE_CHECKING:
-    from ..app import EdgetuneApp
+from .mode import ModeScreen
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 
 
-class TrainScreen(Screen[None]):
+class TrainScreen(ModeScreen):
     """Either the form or a run. The trainer is a process of its own and outlives the UI."""
 
-    HELP = """
+    HELP: ClassVar[str] = """
 ### Train
 
 In the form:
@@ -55,7 +53,9 @@ The curve shows the loss in nats per trained token.
         Binding("n", "new", "New run"),
     ]
 
-    app: "EdgetuneApp"
+    def __init__(self) -> None:
+        super().__init__()
+        self._suggested = ""
 
     def compose(self) -> ComposeResult:
         yield ModeBar("train")
@@ -95,13 +95,12 @@ The curve shows the loss in nats per trained token.
 
     def fill(self, model: str | None, data: str | None) -> None:
         """Show the form with this model or data in it."""
-        self.action_new()
         if model is not None:
             self._form.set_value("model", model)
         if data is not None:
             self._form.set_value("data.train", data)
-            # Rows from elsewhere are not to be judged by the embedded validation rows.
-            self._form.set_value("data.valid", "")
+            self._form.set_value("data.valid", _validation_for(data))
+        self.action_new()
 
     def watch_run(self, run: Run) -> None:
         """Show a run from its first event on, and follow it if it still goes on."""
@@ -117,13 +116,12 @@ The curve shows the loss in nats per trained token.
     def action_new(self) -> None:
         """Show the form."""
         self.query_one(ContentSwitcher).current = "form"
-        if not self._form.value("name") or self._name_taken():
-            self._form.set_value("name", self._free_name())
+        name = self._form.value("name")
+        if name in ("", self._suggested) or (self.app.runs_dir / name).exists():
+            self._suggested = self._free_name()
+            self._form.set_value("name", self._suggested)
         self._form.focus_first()
         self.refresh_bindings()
-
-    def _name_taken(self) -> bool:
-        return (self.app.runs_dir / self._form.value("name")).exists()
 
     def _free_name(self) -> str:
         base = Path(self._form.value("model")).name or "run"
@@ -214,3 +212,10 @@ The curve shows the loss in nats per trained token.
         """Build GGUF files from this run."""
         if self._view.run is not None:
             self.post_message(ExportRun(self._view.run))
+
+
+def _validation_for(data: str) -> str:
+    """The embedded rows have validation rows beside them; others are split by the trainer."""
+    embedded = Path(data).resolve() == (paths.NANO_DATA / "train.jsonl").resolve()
+    valid = paths.NANO_DATA / "valid.jsonl"
+    return str(valid) if embedded and valid.is_file() else ""

@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import json
-import re
 import subprocess
 import time
 from collections.abc import AsyncGenerator
@@ -16,7 +15,6 @@ import httpx
 from edgetune.errors import EdgetuneError
 from edgetune.train.process import spawn
 
-_URL = re.compile(r"http://[\w.:\[\]-]+:\d+/v1\b")
 _PATIENCE = 120.0
 # Seconds for a model to load; a large file from a slow disk takes a while.
 
@@ -37,9 +35,11 @@ class Server:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.url = ""
+        self.context = 0
+        """Tokens that a conversation may have."""
         # In our own session: closing the terminal ends it as well.
         self._child = spawn(
-            ["serve", str(file), "--port", "0"], f"serve-{file.stem}", own_session=False
+            ["serve", str(file), "--port", "0", "--json"], f"serve-{file.stem}", own_session=False
         )
         atexit.register(self.stop)
 
@@ -47,8 +47,8 @@ class Server:
         """Wait until it answers. Raises EdgetuneError with its own words if it ends instead."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            if found := _URL.search(self._child.output()):
-                self.url = found.group()
+            if about := _announcement(self._child.output()):
+                self.url, self.context = about["url"], about["context"]
                 return
             if self._child.status() is not None:
                 raise EdgetuneError(
@@ -81,7 +81,6 @@ class Server:
         EdgetuneError for an answer that is an error and for a server that went away.
         """
         body = {
-            "model": self.file.stem,
             "messages": messages,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -89,6 +88,7 @@ class Server:
         # The first token waits for the whole prompt, so reading has no time limit; Esc has none
         # either.
         limits = httpx.Timeout(10.0, read=None)
+        whole = False
         # A proxy from the environment has no business between us and our own child.
         async with httpx.AsyncClient(timeout=limits, trust_env=False) as client:
             try:
@@ -98,12 +98,26 @@ class Server:
                         raise EdgetuneError(_error(await response.aread()))
                     async for line in response.aiter_lines():
                         data = line.removeprefix("data: ")
-                        if data == line or data == "[DONE]":
-                            continue
-                        yield _delta(json.loads(data))
+                        if data == "[DONE]":
+                            whole = True
+                        elif data != line:
+                            yield _delta(json.loads(data))
             except httpx.HTTPError as error:
-                reason = self._child.complaint() or str(error) or type(error).__name__
-                raise EdgetuneError(f"The answer broke off: {reason}") from None
+                raise self._broken(str(error) or type(error).__name__) from None
+        if not whole:
+            raise self._broken("the server closed the connection.")
+
+    def _broken(self, reason: str) -> EdgetuneError:
+        return EdgetuneError(f"The answer broke off: {self._child.complaint() or reason}")
+
+
+def _announcement(output: str) -> dict[str, Any] | None:
+    """What the server says about itself once it is ready: one line, a JSON object."""
+    for line in output.splitlines(keepends=True):
+        if line.startswith("{") and line.endswith("\n"):
+            about: dict[str, Any] = json.loads(line)
+            return about
+    return None
 
 
 def _delta(chunk: dict[str, Any]) -> Delta:

@@ -80,7 +80,9 @@ class Library:
 
 def data_files(used: list[str]) -> list[Path]:
     """Data files to offer: the embedded ones, those used before, those in the working folder."""
-    found = dict.fromkeys(sorted(paths.NANO_DATA.glob("*.json*")))
+    embedded = sorted(paths.NANO_DATA.glob("*.json*"))
+    embedded.sort(key=lambda file: file.name != "train.jsonl")
+    found = dict.fromkeys(embedded)
     found |= dict.fromkeys(Path(name) for name in used if Path(name).is_file())
     found |= dict.fromkeys(_walk(Path.cwd(), _DEEPEST))
     return list(dict.fromkeys(file.resolve() for file in found))[:_MOST_FILES]

@@ -20,13 +20,13 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: float) -> str:
-    """How long ago a moment in seconds since the epoch was; empty for none."""
+    """How long ago a moment in seconds since the epoch was, in its largest unit; empty for none."""
     if not moment:
         return ""
     passed = max(0.0, time.time() - moment)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if passed >= length:
-            return f"{int(passed // length)} {unit} ago"
+            return f"{int(passed // length)} {unit}"
     return "now"
 
 
