@@ -5,7 +5,9 @@ their results. They are looked up on first use, so that ``import edgetune`` load
 accelerator library.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,9 +28,21 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
-        globals()[name] = value  # shadows a subpackage of the same name, as documented above
-        return value
-    raise AttributeError(f"module 'edgetune' has no attribute {name!r}")
+class _Package(ModuleType):
+    """This package. Some functions share their name with the module they live in; importing such
+    a module would put it over the function, depending on what was imported first. Here the name
+    on the package always means the function, and ``from edgetune.train import …`` the module."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _HOME:
+            value = getattr(import_module(_HOME[name]), name)
+            setattr(self, name, value)
+            return value
+        raise AttributeError(f"module 'edgetune' has no attribute {name!r}")
+
+
+sys.modules[__name__].__class__ = _Package

@@ -110,7 +110,7 @@ def compare(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Closeness:
             p = _log_softmax(p)
             q = _log_softmax(q)
             # A probability of zero has the log-probability -inf and contributes nothing.
-            terms = np.where(p > -np.inf, np.exp(p) * (p - q), 0.0)
+            terms = np.exp(p) * (np.maximum(p, -1e30) - q)
             divergences.append(np.maximum(terms.sum(axis=1), 0.0))
             preferred = np.take_along_axis(p, q.argmax(axis=1)[:, None], axis=1)[:, 0]
             agreements.append(preferred >= p.max(axis=1) - _TIE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -206,7 +205,6 @@ def _print_report(report: dict[str, Any]) -> None:
             print(f"  {drop['file']}, line {drop['line']}: {drop['reason']}")
         if len(drops) > _SHOWN_DROPS:
             print(f"  and {len(drops) - _SHOWN_DROPS} more; --json lists all")
-    sys.stdout.flush()
 
 
 def _repeat(repeat: dict[str, Any]) -> str:

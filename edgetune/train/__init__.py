@@ -36,14 +36,15 @@ class TrainResult:
 
 
 def train(
-    config: settings.RunConfig | None = None,
+    config: settings.RunConfig | dict[str, Any] | None = None,
     *,
     runs_dir: str | Path | None = None,
     resume: str | None = None,
     on_event: Callable[[events.Event], None] | None = None,
     stop_requested: Callable[[], bool] | None = None,
 ) -> TrainResult:
-    """Train an adapter as ``config`` says, or go on with the run ``resume``.
+    """Train an adapter as ``config`` says (settings, or the same as nested dictionaries), or go
+    on with the run ``resume``.
 
     Every event goes to the run's ``events.jsonl`` and then to ``on_event``. ``stop_requested``
     is asked after every step; when it says yes a checkpoint is saved and the result is not
@@ -53,6 +54,8 @@ def train(
     that is taken, and for a resume whose model, data or settings have changed; EdgetuneError for
     a loss that is no number and for a disk that is full (the last checkpoint stays valid).
     """
+    if isinstance(config, dict):
+        config = settings.build(config, "the call of train")
     folder = paths.runs_dir(runs_dir)
     run = runs.open_run(resume, folder) if resume else None
     if run is not None:

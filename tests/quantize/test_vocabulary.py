@@ -46,7 +46,7 @@ def probes(shared_data: Path, name: str) -> tuple[list[str], list[list[int]]]:
     folder = shared_data / "tokenizers" / "probes"
     stem = folder / f"ggml-vocab-{PROBES[name]}.gguf"
     texts = Path(f"{stem}.inp").read_text(encoding="utf-8").split("\n__ggml_vocab_test__\n")
-    lines = Path(f"{stem}.out").read_text(encoding="utf-8").splitlines()
+    lines = Path(f"{stem}.out").read_text(encoding="utf-8").split("\n")
     return texts, [[int(token) for token in line.split()] for line in lines]
 
 
