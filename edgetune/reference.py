@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgetune.data.formats import Conversation, Message
-from edgetune.data.template import ChatTemplate, to_example
+from edgetune.data.template import ChatTemplate, stop_ids, to_example
 from edgetune.models import Loaded, embedding_rows, log_probabilities
 from edgetune.quantize.reference import Reference
 
@@ -124,7 +124,7 @@ def make_reference(
         chat_template=template.source,
         bos=template.bos,
         eos=template.eos,
-        stop_ids=sorted(tokenizer.eos_ids),
+        stop_ids=sorted(stop_ids(tokenizer, template)),
         vocabulary=[tokenizer.token_text(token) for token in range(tokenizer.size)],
         sequences=sequences,
         positions=positions,

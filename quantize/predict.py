@@ -146,6 +146,7 @@ def main(folder: Path) -> None:
         "ends": model.ends(),
         "eos": llama_cpp.llama_vocab_eos(model.vocab),
         "ids": [model.tokenize(text, add_special=False) for text in request["texts"]],
+        "spaced_ids": [model.tokenize(" " + text, add_special=False) for text in request["texts"]],
         "prompt_ids": [model.tokenize(text, add_special=False) for text in request["prompts"]],
         "usual_prompt_ids": [model.tokenize(text, add_special=True) for text in request["prompts"]],
     }

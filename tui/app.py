@@ -1,6 +1,8 @@
 """The application: five modes, each a screen of its own that is imported when first opened."""
 
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -87,6 +89,10 @@ class EdgetuneApp(App[None]):
     def on_mount(self) -> None:
         if self.preferences.theme in self.available_themes:
             self.theme = self.preferences.theme
+        if not self.is_headless:
+            # So that the chat's server ends with a UI that is told to go.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
 
     def _keep_theme(self, name: str) -> None:

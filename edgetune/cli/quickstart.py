@@ -76,8 +76,8 @@ def _show(result: "QuickstartResult") -> None:
     out = console()
     out.print()
     examples = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("held-out instruction", "base model", "tuned model"):
-        examples.add_column(column, overflow="ellipsis", no_wrap=True, max_width=44)
+    for column, width in (("held-out instruction", 40), ("base model", 24), ("tuned model", 12)):
+        examples.add_column(column, overflow="ellipsis", no_wrap=True, width=width)
     for name, score in result.tuned.items():
         shown: set[str] = set()
         for index, item in enumerate(score.graded):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetune import device
 from edgetune.data.formats import Conversation, Message
-from edgetune.data.template import ChatTemplate, prompt_ids
+from edgetune.data.template import ChatTemplate, prompt_ids, stop_ids
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 from edgetune.evaluate import Graded, Progress, Score
@@ -46,7 +46,8 @@ def answer_with_model(
     questions = [question_of(item) for item in conversations]
     prompts = [prompt_ids(messages, loaded.tokenizer, template) for messages, _ in questions]
     limit = answer_limit(loaded.tokenizer, [answer for _, answer in questions])
-    outputs = continue_greedily(loaded, prompts, limit, progress)
+    stops = stop_ids(loaded.tokenizer, template)
+    outputs = continue_greedily(loaded, prompts, limit, stops, progress)
     return Score(
         [
             _grade(conversation, messages, expected, text, ended)
@@ -94,16 +95,17 @@ def continue_greedily(
     loaded: Loaded,
     prompts: Sequence[Sequence[int]],
     max_tokens: int,
+    stops: Collection[int],
     progress: Progress | None = None,
 ) -> list[tuple[str, bool]]:
     """For each prompt the text that the model writes, special tokens left out, and whether it
-    ended it by itself."""
+    ended it by itself, with one of the tokens ``stops``."""
     # Prompts of like length beside each other need little padding.
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     generator = BatchGenerator(
         loaded.model,
         max_tokens=max_tokens,
-        stop_tokens=[[token] for token in sorted(loaded.tokenizer.eos_ids)],
+        stop_tokens=[[token] for token in sorted(stops)],
         completion_batch_size=_BATCH,
         prefill_batch_size=_BATCH,
     )
@@ -137,9 +139,8 @@ def cloze(loaded: Loaded, file: Path, progress: Progress | None = None) -> Score
     prompts = [tokenizer.encode(tokenizer.bos + row["text"]) for row in rows]
     limit = max(len(tokenizer.encode(" " + row["answer"])) for row in rows) + 2
     graded = []
-    for row, (text, _) in zip(
-        rows, continue_greedily(loaded, prompts, limit, progress), strict=True
-    ):
+    written_by_model = continue_greedily(loaded, prompts, limit, tokenizer.eos_ids, progress)
+    for row, (text, _) in zip(rows, written_by_model, strict=True):
         written, expected = text.lstrip(), row["answer"].strip()
         after = written[len(expected) : len(expected) + 1]
         correct = written.startswith(expected) and not after.isalnum()

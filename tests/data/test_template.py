@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetune.data import formats
@@ -91,25 +91,22 @@ def check(item: Conversation, tokenizer: Tokenizer, template: ChatTemplate, end:
         assert example.ids[len(prompt) : len(prompt) + len(ids)].tolist() == ids
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(conversations())
 def test_plain_masks_with_a_dummy_prefix(spm: Tokenizer, item: Conversation) -> None:
     check(item, spm, choose_template(spm, "auto"), "</s>")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(conversations())
 def test_plain_masks_with_byte_level_tokens(chatml: Tokenizer, item: Conversation) -> None:
     check(item, chatml, choose_template(chatml, "plain"), "<|im_end|>")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(conversations())
 def test_own_template_masks(chatml: Tokenizer, item: Conversation) -> None:
     check(item, chatml, choose_template(chatml, "auto"), "<|im_end|>")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(item=conversations())
 def test_masks_of_real_models(real: Tokenizer, real_dir: Path, item: Conversation) -> None:
     check(item, real, choose_template(real, "plain"), real.eos)
@@ -118,7 +115,7 @@ def test_masks_of_real_models(real: Tokenizer, real_dir: Path, item: Conversatio
         check(item, real, choose_template(real, "auto"), end)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_written_control_token_never_becomes_one(spm: Tokenizer, data: st.DataObject) -> None:
     item = data.draw(conversations())

@@ -35,6 +35,24 @@ def test_builds_of_a_trained_model_are_verified(
     assert result.bits_per_weight == pytest.approx(made.bits_per_weight)
 
 
+def test_builds_of_the_embedded_model_are_verified(
+    nano: Path,
+    tmp_path: Path,
+    describe_model: Callable[..., Any],
+    plain_render: Callable[..., str],
+) -> None:
+    reference = describe_model(nano)
+    source = convert(nano, tmp_path / "source.gguf", "f32", chat_template=PLAIN).file
+    exact = verify_file(source, reference, plain_render)
+    assert exact.verdict == "verified", exact.reasons
+    assert exact.top1 == 1.0
+    assert exact.kld_mean < 1e-5
+    for name in ("Q8_0", "Q4_K_M"):
+        made = build(source, tmp_path / f"{name}.gguf", name)
+        result = verify_file(made.file, reference, plain_render, source=source)
+        assert result.verdict == "verified", result.reasons
+
+
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory, variant: Callable[..., Path]) -> Path:
     """A model with rows of 256, and rows of 320 in ffn_down, as a full-precision GGUF."""

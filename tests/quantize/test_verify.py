@@ -90,6 +90,18 @@ def test_unpermuted_rows_fail_after_quantization_as_well(
         assert judge(honest, reference, source=file).verdict == "verified"
 
 
+def test_a_space_that_should_be_added_and_is_not_fails(
+    good: Case,
+    tmp_path: Path,
+    judge: Callable[..., Verification],
+    edit_gguf: Callable[..., Path],
+) -> None:
+    file, reference = good
+    key = "tokenizer.ggml.add_space_prefix"
+    result = judge(edit_gguf(file, tmp_path / "bad.gguf", replace={key: False}), reference)
+    assert any(reason.startswith("prompt ids:") for reason in result.reasons)
+
+
 def test_a_changed_token_text_fails(
     good: Case,
     tmp_path: Path,
@@ -118,7 +130,7 @@ def test_another_chat_template_fails(
         "{% endfor %}"
     )
     for template, reason in (
-        (chatml, "renders differently from character 0"),
+        (chatml, "renders differently from character 1"),
         (PLAIN + "{# a remark #}", "another template than in training"),
         ("{% broken", "cannot be rendered"),
     ):
@@ -184,6 +196,31 @@ def test_scores_that_merge_in_another_order_fail(
     count = len(gguf.GGUFReader(file).fields[key].contents())
     bad = edit_gguf(file, tmp_path / "bad.gguf", replace={key: [-1000.0] * count})
     assert any(reason.startswith("token ids:") for reason in judge(bad, reference).reasons)
+
+
+def test_a_space_before_the_beginning_alone_is_reproduced_in_prompts(
+    model_copy: Path,
+    tmp_path: Path,
+    judge: Callable[..., Verification],
+    describe_model: Callable[..., Reference],
+    edit_gguf: Callable[..., Path],
+) -> None:
+    tokenizer = model_copy / "tokenizer.json"
+    document = json.loads(tokenizer.read_text(encoding="utf-8"))
+    document["normalizer"] = None
+    document["pre_tokenizer"] = {
+        "type": "Metaspace",
+        "replacement": "▁",
+        "prepend_scheme": "first",
+        "split": False,
+    }
+    tokenizer.write_text(json.dumps(document), encoding="utf-8")
+    reference = describe_model(model_copy)
+    file = convert(model_copy, tmp_path / "model.gguf", "f32", chat_template=PLAIN).file
+    result = judge(file, reference)
+    assert result.verdict == "verified", result.reasons
+    bad = edit_gguf(file, tmp_path / "bad.gguf", replace={"tokenizer.ggml.add_space_prefix": True})
+    assert any(reason.startswith("prompt ids:") for reason in judge(bad, reference).reasons)
 
 
 def test_decomposed_text_is_no_fault_of_the_file(

@@ -23,6 +23,8 @@ from ..widgets.chat_message import Answer, Question
 from ..widgets.mode_bar import ModeBar
 from .mode import ModeScreen
 
+_FEWEST_FOR_SPEED = 5
+
 
 class ChatScreen(ModeScreen):
     """One conversation with one GGUF."""
@@ -275,13 +277,13 @@ class _Meter:
         self._tokens = self._tokens or self._pieces
 
     def running(self) -> str:
-        return f"{self._pieces} tokens{self._speed(self._pieces)} · Esc stops"
+        return f"{_tokens(self._pieces)}{self._speed(self._pieces)} · Esc stops"
 
     def summary(self, ending: str) -> str:
         reason = {"stop": "", "length": " · cut at the length limit", "stopped": " · stopped"}
         wait = f" · {self._first - self._asked:.2f} s to the first" if self._first else ""
         end = reason.get(ending, f" · {ending}")
-        return f"{self._tokens} tokens{self._speed(self._tokens)}{wait}{end}"
+        return f"{_tokens(self._tokens)}{self._speed(self._tokens)}{wait}{end}"
 
     def fill(self, context: int) -> str:
         """How full the context is; empty where the server did not get to count."""
@@ -291,6 +293,13 @@ class _Meter:
         return f"{used:,} of {context:,} tokens of context used"
 
     def _speed(self, tokens: int) -> str:
-        # The first token's time is the prompt's, so speed is that of the others.
+        # The first token's time is the prompt's, so speed is that of the others; of a few
+        # tokens it would be that of the network buffers.
         seconds = self._last - self._first
-        return f" · {(tokens - 1) / seconds:.1f} tok/s" if seconds > 0 and tokens > 1 else ""
+        if tokens < _FEWEST_FOR_SPEED or not seconds:
+            return ""
+        return f" · {(tokens - 1) / seconds:.1f} tok/s"
+
+
+def _tokens(count: int) -> str:
+    return f"{count:,} token{'s' if count != 1 else ''}"

@@ -57,9 +57,9 @@ class ExportScreen(ModeScreen):
 - **Enter** on a build: chat with it
 
 Every build is checked against the trained model: the same token ids, the same prompt, the same
-stops, and how close its predictions are. *top-1* is how often both put the same token first, *KLD*
-how far apart their predictions are (0: identical). A build that fails is kept as `.gguf.failed`
-and never offered for chat.
+stops, and how close its predictions are. *bits* are bits per weight, *top-1* is how often both put
+the same token first, *KLD* how far apart their predictions are (0: identical). A build that fails
+is kept as `.gguf.failed` and never offered for chat.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "export", "Export"),
@@ -99,7 +99,7 @@ and never offered for chat.
             ("type", 7),
             ("verdict", 8),
             ("size", 9),
-            ("bits/weight", 11),
+            ("bits", 5),
             ("top-1", 7),
             ("KLD", 8),
             ("file", None),
@@ -181,7 +181,7 @@ and never offered for chat.
         elif verdicts:
             message.update(
                 Content.styled(
-                    "Every build is the model that was trained. Enter on one: chat with it.",
+                    "All builds passed verification. Enter on one: chat with it.",
                     "$text-success",
                 )
             )
@@ -242,7 +242,7 @@ and never offered for chat.
         bar.update(progress=min(len(message.stages), int(bar.total or 1)))
         if message.status is None:
             if message.stages:
-                says.update(Content(f"Done: {message.stages[-1]}"))
+                says.update(Content(f"Done so far: {message.stages[-1]}"))
             return
         self._working = None
         self.refresh_bindings()

@@ -197,7 +197,7 @@ def _model_row(model: Model) -> list[Cell]:
         Text(model.path.name if model.kind == "directory" else model.name),
         Text(model.kind),
         Text(text.size(model.bytes)),
-        Text(_short(model.path)),
+        Text(_short(model.path.parent if model.kind == "GGUF" else model.path)),
     ]
 
 

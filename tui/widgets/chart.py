@@ -6,11 +6,9 @@ from textual_plotext import PlotextPlot
 class LossChart(PlotextPlot):
     """Training and validation loss over the steps, in nats per trained token.
 
-    More training points than the chart has columns for are averaged, so that a long run stays
-    quick to draw and reads as a line.
+    Neighbouring training losses are averaged to one point for every two columns: batches differ,
+    and a point for each would draw their noise over the trend.
     """
-
-    _POINTS_PER_COLUMN = 2  # braille dots
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -46,7 +44,7 @@ class LossChart(PlotextPlot):
         plot = self.plt
         plot.clear_data()
         plot.xlabel("step")
-        most = max(20, (self.size.width - 10) * self._POINTS_PER_COLUMN)
+        most = max(20, (self.size.width - 10) // 2)
         if self._train:
             steps, losses = _averaged(sorted(self._train.items()), most)
             plot.plot(steps, losses, marker="braille", color="blue+", label="training")

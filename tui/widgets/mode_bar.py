@@ -11,7 +11,7 @@ class ModeBar(Static):
     """All modes with their keys, the current one marked; a click opens one."""
 
     def __init__(self, current: str) -> None:
-        parts = [Content.styled(" edgetune ", "bold $accent")]
+        parts = [Content.styled(" edgetune ", "bold $text-accent")]
         for mode, key in MODES.items():
             style = "bold $block-cursor-foreground on $block-cursor-background"
             name = f" {key} {mode.capitalize()} "

@@ -81,7 +81,7 @@ class RunView(Vertical, can_focus=True):
         bar = self.query_one("#run-progress", ProgressBar)
         bar.update(total=progress.steps or None, progress=progress.step)
         self.query_one("#run-facts", Static).update(self._facts())
-        self.query_one("#run-figures", Static).update(Content(_figures(progress)))
+        self.query_one("#run-figures", Static).update(Content(self._figures()))
         self.query_one("#run-message", Static).update(self._message())
 
     def _facts(self) -> Content:
@@ -127,18 +127,20 @@ class RunView(Vertical, can_focus=True):
                 )
         return Content("\n".join(progress.notes[-2:]))
 
-
-def _figures(progress: RunProgress) -> str:
-    last = progress.last
-    validation = text.loss(progress.validation_loss)
-    if progress.best_loss is not None and progress.best_loss != progress.validation_loss:
-        validation += f" (best {text.loss(progress.best_loss)})"
-    if last is None:
-        return f"step –\nvalidation loss {validation}"
-    return (
-        f"step {progress.step}/{progress.steps} · epoch {last.epoch:.2f} · training loss "
-        f"{text.loss(last.train_loss)} · validation loss {validation}\n"
-        f"{last.trained_tokens_per_second:,.0f} trained tok/s · learning rate "
-        f"{last.learning_rate:.2e} · peak {text.size(last.peak_memory_bytes)} · "
-        f"{text.duration(last.seconds_left)} left"
-    )
+    def _figures(self) -> str:
+        progress = self.progress
+        last = progress.last
+        validation = text.loss(progress.validation_loss)
+        if progress.best_loss is not None and progress.best_loss != progress.validation_loss:
+            validation += f" (best {text.loss(progress.best_loss)})"
+        if last is None:
+            return f"step –\nvalidation loss {validation}"
+        left = ""
+        if self.state in ("running", "stopping"):
+            left = f" · {text.duration(last.seconds_left)} left"
+        return (
+            f"step {progress.step}/{progress.steps} · epoch {last.epoch:.2f} · training loss "
+            f"{text.loss(last.train_loss)} · validation loss {validation}\n"
+            f"{last.trained_tokens_per_second:,.0f} trained tok/s · learning rate "
+            f"{last.learning_rate:.2e} · peak {text.size(last.peak_memory_bytes)}{left}"
+        )
