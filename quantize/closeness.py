@@ -43,13 +43,13 @@ class Limit:
 
 
 # For a file made of one tensor type alone. F32, F16, BF16: what a right conversion reaches with
-# room to spare (measured on small trained models: KLD 2e-12, 1e-6, 7e-5). Quantized types: 14 or
-# more times the mean KLD published for Llama-3-8B on WikiText-2 (Q8_0 .0014, Q6_K .0055, Q4_K_M
-# .031), 4 times for Q2_K (.445), since what is lost there cannot grow as far; Q5 and Q3 lie
-# between. Small trained models stay below these figures (measured: Q8_0 .0007, Q5_0 .017, Q4_0
-# .08), and the same models with unpermuted rows are at 3 to 4 nats whatever the type. How often
-# the top token is the same depends on how sure a model is: models that are unsure of everything
-# reach .97 (Q8_0), .85 (Q5), .66 (Q4), so KLD is the figure that decides for quantized types.
+# room to spare (measured on three small trained models: KLD below 6e-12, 1.2e-6, 8e-5). Quantized
+# types: 14 or more times the mean KLD published for Llama-3-8B on WikiText-2 (Q8_0 .0014, Q6_K
+# .0055, Q4_K_M .031), 4 times for Q2_K (.445), since what is lost there cannot grow as far; Q5
+# and Q3 lie between. The small models stay well below (measured: Q8_0 .0007, Q6_K .001, Q5
+# .016, Q4 .018, Q3 .08, Q2 .08); with unpermuted rows they are at 3 to 4 nats whatever the type.
+# How often the top token is the same depends on how sure a model is: a random one, unsure of
+# everything, reaches .97 (Q8_0), .85 (Q5), .66 (Q4), so KLD decides for quantized types.
 _LIMITS = {
     "F32": Limit(1.0, 1e-5),
     "F16": Limit(0.99, 1e-4),

@@ -63,8 +63,9 @@ class RunNews(Message):
     run: Run
     events: list[events.Event]
     working: bool
-    complaint: str
-    """Why its trainer ended badly, where this UI started it."""
+    said: str
+    """What its trainer said last: its complaint if it ended badly. Empty where it was started
+    elsewhere."""
 
 
 @dataclass

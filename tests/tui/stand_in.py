@@ -4,7 +4,9 @@ Training counts steps and writes events, export writes a report and a file, serv
 last message word by word. How it behaves follows from the arguments alone:
 
 - a data file named ``bad.jsonl`` is refused, as rows that cannot be read are
-- ``train.epochs`` is the number of steps divided by ten; each takes 20 ms
+- one named ``large.jsonl`` takes its time, and says so
+- a run with a file ``changed`` in its folder cannot be resumed
+- ``train.epochs`` is the number of steps divided by ten; each takes 10 ms
 - a question with ``slow`` in it is answered without end
 - a GGUF named ``broken.gguf`` cannot be served
 """
@@ -39,6 +41,8 @@ def train(options: argparse.Namespace) -> None:
     if options.resume:
         run = runs.open_run(options.resume, folder)
         config = run.config()
+        if (run.path / "changed").exists():
+            fail("The run cannot be resumed: its data changed. Put it back.", 2)
     else:
         config = settings.build(settings.read_yaml(Path(options.config)), options.config)
         for file in config.data.train:
@@ -46,6 +50,9 @@ def train(options: argparse.Namespace) -> None:
                 fail(f"There is no file {file}. Name one that exists.", 2)
             if file.endswith("bad.jsonl"):
                 fail(f"{file}, line 3: this is not JSON. Correct the line.", 2)
+            if file.endswith("large.jsonl"):
+                print("reading a large file", file=sys.stderr, flush=True)
+                time.sleep(60)
         run = runs.create(options.name, config, folder)
     first = max((e.step for e in run.events() if e.event == "checkpoint"), default=0) + 1
     steps = max(1, round(config.train.epochs * 10))
@@ -67,7 +74,7 @@ def train(options: argparse.Namespace) -> None:
         step = first - 1
         while step < steps and not stop:
             step += 1
-            time.sleep(0.02)
+            time.sleep(0.01)
             log.append(
                 events.StepDone(
                     step=step,
@@ -79,7 +86,7 @@ def train(options: argparse.Namespace) -> None:
                     trained_tokens=step * 100,
                     trained_tokens_per_second=5000.0,
                     peak_memory_bytes=1 << 28,
-                    seconds_left=(steps - step) * 0.02,
+                    seconds_left=(steps - step) * 0.01,
                 )
             )
             if step % 5 == 0:

@@ -54,6 +54,11 @@ def test_a_missing_file_is_named(folder: Path, tiny_model: Path) -> None:
         preview.look(folder / "nowhere.jsonl", str(tiny_model))
 
 
+def test_looking_at_rows_downloads_no_model(folder: Path) -> None:
+    with pytest.raises(EdgetuneError, match="not on this machine"):
+        preview.look(folder / "rows.jsonl", "somebody/some-model")
+
+
 def content(app: EdgetuneApp, selector: str) -> Content:
     shown = app.screen.query_one(selector, Static).content
     assert isinstance(shown, Content)
@@ -67,7 +72,8 @@ async def test_a_file_is_picked_and_its_trained_tokens_are_coloured(
         await pilot.press("f3")
         files = app.screen.query_one("#files", OptionList)
         await until(pilot, lambda: files.option_count)
-        await pilot.press("m", "end", "ctrl+u", *str(tiny_model), "escape")
+        (app.runs_dir.parent / "m").symlink_to(tiny_model)
+        await pilot.press("m", "end", "ctrl+u", "m", "escape")
         names = [str(option.prompt) for option in files.options]
         place = next(i for i, name in enumerate(names) if name.endswith("/rows.jsonl"))
         await pilot.press("home", *["down"] * place, "enter")
@@ -82,7 +88,7 @@ async def test_a_file_is_picked_and_its_trained_tokens_are_coloured(
         await until(pilot, lambda: app.current_mode == "train")
         form = app.screen.query_one(TrainForm)
         assert form.value("data.train") == "rows.jsonl"
-        assert form.value("model") == str(tiny_model)
+        assert form.value("model") == "m"
 
 
 async def test_pages_are_turned_by_keys(

@@ -156,6 +156,22 @@ async def test_a_server_that_dies_is_reported(
         await until(pilot, lambda: "broke off" in status(app))
 
 
+async def test_the_ui_closes_while_an_answer_comes(
+    app: EdgetuneApp, trained: runs.Run, until: Wait
+) -> None:
+    gguf(trained, "old-Q8_0.gguf")
+    async with app.run_test() as pilot:
+        await open_chat(app, pilot, until)
+        server = chat(app)._server
+        assert server is not None
+        await pilot.press(*"slow", "enter")
+        await until(pilot, lambda: app.screen.query(Answer))
+        await until(pilot, lambda: app.screen.query(Answer).last().text)
+        await pilot.press("ctrl+q")
+    assert app.return_code == 0
+    assert server._child.status() is not None
+
+
 async def test_a_new_conversation_forgets_the_old_one(
     app: EdgetuneApp, trained: runs.Run, until: Wait
 ) -> None:

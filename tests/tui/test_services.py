@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgetune import config as settings
-from edgetune import events, runs
+from edgetune import events, hub, runs
 from edgetune.tui.services import clipboard, exporter, library, preferences, text
 from edgetune.tui.services.progress import RunProgress
 
@@ -71,6 +71,17 @@ def test_runs_models_and_builds_are_found(trained: runs.Run, tiny_model: Path) -
     assert {summary.name for summary in overview.runs} == {"old", "other"}
     assert [model.name for model in overview.builds] == ["old-Q8_0"]
     assert str(tiny_model) in [model.name for model in overview.bases]
+
+
+def test_pulled_models_are_found_after_the_first_picture(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled = hub.LocalModel("some/model", folder, 5, embedded=False)
+    monkeypatch.setattr(hub, "list_models", lambda: [pulled])
+    shelf = library.Library(folder / "runs")
+    assert pulled.name not in [model.name for model in shelf.overview().models]
+    monkeypatch.setattr(shelf, "_look_for_pulled", 0.0)
+    assert pulled.name in [model.name for model in shelf.overview().models]
 
 
 def test_an_unchanged_run_is_not_read_again(

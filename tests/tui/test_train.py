@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
-from textual.widgets import ContentSwitcher, Static
+from textual.widgets import ContentSwitcher, DataTable, Static
 
 from edgetune import runs
 from edgetune.tui.app import EdgetuneApp
@@ -142,7 +142,7 @@ async def test_another_ui_watches_the_run_and_stops_it(
         await until(pilot, lambda: view(app).progress.step > 3)
     other = EdgetuneApp(app.runs_dir)
     async with other.run_test() as pilot:
-        await until(pilot, lambda: other.screen.query_one("#runs").row_count)  # type: ignore[attr-defined]
+        await until(pilot, lambda: other.screen.query_one("#runs", DataTable).row_count)
         await pilot.press("enter")
         await until(pilot, lambda: other.current_mode == "train")
         await until(pilot, lambda: view(other).state == "running")
@@ -153,7 +153,7 @@ async def test_another_ui_watches_the_run_and_stops_it(
 
 async def test_a_finished_run_is_replayed(app: EdgetuneApp, trained: runs.Run, until: Wait) -> None:
     async with app.run_test() as pilot:
-        await until(pilot, lambda: app.screen.query_one("#runs").row_count)  # type: ignore[attr-defined]
+        await until(pilot, lambda: app.screen.query_one("#runs", DataTable).row_count)
         await pilot.press("enter")
         await until(pilot, lambda: app.current_mode == "train")
         await until(pilot, lambda: view(app).state == "completed")
@@ -176,6 +176,36 @@ async def test_a_killed_trainer_is_reported_and_can_be_resumed(
         assert "SIGKILL" in message
         await pilot.press("r")
         await until(pilot, lambda: view(app).state == "completed")
+
+
+async def test_a_refused_resume_says_why(app: EdgetuneApp, trained: runs.Run, until: Wait) -> None:
+    text = trained.events_file.read_text(encoding="utf-8")
+    trained.events_file.write_text(text.replace("completed", "interrupted"), encoding="utf-8")
+    (trained.path / "changed").touch()
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: app.screen.query_one("#runs", DataTable).row_count)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.current_mode == "train")
+        await until(pilot, lambda: view(app).state == "interrupted")
+        await pilot.press("r")
+        message = app.screen.query_one("#run-message", Static)
+        await until(pilot, lambda: "its data changed. Put it back." in str(message.content))
+
+
+async def test_a_trainer_is_heard_and_stopped_before_its_run_exists(
+    app: EdgetuneApp, folder: Path, until: Wait
+) -> None:
+    (folder / "large.jsonl").touch()
+    async with app.run_test() as pilot:
+        await pilot.press("f4")
+        await fill(pilot, None, "large.jsonl", None, "large")
+        await pilot.press("ctrl+s")
+        message = app.screen.query_one("#run-message", Static)
+        await until(pilot, lambda: str(message.content) == "reading a large file")
+        assert view(app).state == "starting"
+        app.trainers[(app.runs_dir / "large").resolve()].process.terminate()
+        await until(pilot, lambda: shown(app) == "form")
+        assert "SIGTERM" in complaint(app)
 
 
 async def test_the_chart_averages_what_does_not_fit(app: EdgetuneApp) -> None:

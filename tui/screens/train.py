@@ -12,7 +12,7 @@ from textual.worker import get_current_worker
 
 from edgetune import config as settings
 from edgetune import paths
-from edgetune.errors import EdgetuneError
+from edgetune.errors import EdgetuneError, Interrupted
 from edgetune.runs import Run
 from edgetune.train import process
 
@@ -169,26 +169,26 @@ The curve shows the loss in nats per trained token.
     def _follow(self, run: Run, child: process.Child | None) -> None:
         worker = get_current_worker()
         follower = process.Follower(run.events_file)
-        before: bool | None = None
+        before: tuple[bool, str] | None = None
         while not worker.is_cancelled:
             # Asked before reading: whatever is written before the end is then read.
             alive = child is not None and child.status() is None
             working = alive or (run.path.exists() and run.process() is not None)
-            complaint = child.complaint() if child is not None and not alive else ""
-            if not working and complaint and not run.events_file.exists():
-                self.post_message(TrainerRefused(complaint))
+            said = _words(child, run) if child is not None else ""
+            if not working and said and not run.events_file.exists():
+                self.post_message(TrainerRefused(said))
                 return
             news = follower.read()
-            if news or working != before:
-                self.post_message(RunNews(run, news, working, complaint))
-            before = working
+            if news or (working, said) != before:
+                self.post_message(RunNews(run, news, working, said))
+            before = (working, said)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     @on(RunNews)
     def _take(self, message: RunNews) -> None:
         if message.run != self._view.run:
             return  # a late word of the run watched before
-        self._view.take(message.events, message.working, message.complaint)
+        self._view.take(message.events, message.working, message.said)
         self.refresh_bindings()
 
     def action_stop(self) -> None:
@@ -198,7 +198,7 @@ The curve shows the loss in nats per trained token.
             return
         if process.stop(run, self.app.trainer_of(run)):
             self._view.stopping = True
-            self._view.take([], working=True, complaint="")
+            self._view.take([], working=True, said="")
         else:
             self.notify("Nobody is working on this run.", severity="warning")
         self.refresh_bindings()
@@ -212,6 +212,15 @@ The curve shows the loss in nats per trained token.
         """Build GGUF files from this run."""
         if self._view.run is not None:
             self.post_message(ExportRun(self._view.run))
+
+
+def _words(child: process.Child, run: Run) -> str:
+    status = child.status()
+    if status is None:
+        return child.last_line()
+    if status == Interrupted.exit_code and run.events_file.exists():
+        return ""  # it was asked to stop, and its events say the rest
+    return child.complaint()
 
 
 def _validation_for(data: str) -> str:

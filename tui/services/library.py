@@ -1,5 +1,6 @@
 """What there is to work with: runs, models, GGUF builds and data files on this machine."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ _DATA_ENDINGS = {".json", ".jsonl"}
 _NO_DATA = {"package.json", "tsconfig.json", "config.json", "tokenizer.json", "events.jsonl"}
 _MOST_FILES = 200
 _DEEPEST = 3
+_SECONDS_TO_FIRST_PICTURE = 1.0
+_SECONDS_BETWEEN_SCANS = 60.0
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Model:
 
     name: str
     kind: str
-    """embedded, directory or GGUF."""
+    """embedded, directory, hub (pulled from there) or GGUF."""
     path: Path
     bytes: int
 
@@ -47,12 +50,18 @@ class Library:
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self._known: dict[Path, tuple[object, runs.Summary]] = {}
+        self._pulled: list[Model] = []
+        # The hub's library is slow to load and its cache to read: not for the first picture.
+        self._look_for_pulled = time.monotonic() + _SECONDS_TO_FIRST_PICTURE
 
     def overview(self) -> Overview:
         """All runs, newest first, and all models. Takes milliseconds, more for new long runs."""
         summaries = [self._summary(run) for run in runs.find_all(self.runs_dir)]
         summaries.sort(key=lambda summary: summary.updated, reverse=True)
-        return Overview(summaries, [*_bases(summaries), *_builds(summaries)])
+        if time.monotonic() > self._look_for_pulled:
+            self._pulled = _pulled()
+            self._look_for_pulled = time.monotonic() + _SECONDS_BETWEEN_SCANS
+        return Overview(summaries, [*_bases(summaries), *self._pulled, *_builds(summaries)])
 
     def _summary(self, run: runs.Run) -> runs.Summary:
         state = (run.process() is not None, _stamp(run.events_file), _stamp(run.export))
@@ -117,6 +126,16 @@ def _bases(summaries: list[runs.Summary]) -> list[Model]:
         if name != "nano" and (path / "config.json").is_file():
             found.append(Model(name, "directory", path, _weights(path)))
     return found
+
+
+def _pulled() -> list[Model]:
+    from edgetune.hub import list_models
+
+    return [
+        Model(model.name, "hub", model.path, model.bytes)
+        for model in list_models()
+        if not model.embedded
+    ]
 
 
 def _builds(summaries: list[runs.Summary]) -> list[Model]:

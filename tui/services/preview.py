@@ -86,10 +86,23 @@ def look(file: Path, model: str, start: int = 0) -> Preview:
 def _tokenizer(model: str) -> "tuple[Tokenizer, ChatTemplate]":
     from edgetune.data.template import choose_template
     from edgetune.data.tokenizer import Tokenizer
-    from edgetune.hub import resolve_model
 
-    tokenizer = Tokenizer.from_directory(resolve_model(model))
+    tokenizer = Tokenizer.from_directory(_directory(model))
     return tokenizer, choose_template(tokenizer, "auto")
+
+
+def _directory(model: str) -> Path:
+    from edgetune import hub
+
+    if model == hub.NANO or Path(model).expanduser().is_dir():
+        return hub.resolve_model(model)
+    for known in hub.list_models():
+        if known.name == model:
+            return known.path
+    raise EdgetuneError(
+        f"The model {model} is not on this machine, and looking at rows downloads nothing.",
+        "Name a model directory, or pull it first: edgetune models pull NAME",
+    )
 
 
 @lru_cache(maxsize=2)

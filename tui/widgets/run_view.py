@@ -23,7 +23,7 @@ class RunView(Vertical, can_focus=True):
         self.state = ""
         """starting, running, stopping, busy, completed, interrupted, failed or stopped."""
         self.stopping = False
-        self._complaint = ""
+        self._said = ""
 
     def compose(self) -> ComposeResult:
         yield Static(id="run-facts")
@@ -35,12 +35,12 @@ class RunView(Vertical, can_focus=True):
     def show(self, run: Run) -> None:
         """Begin with another run, or with the same one afresh."""
         self.run, self.progress = run, RunProgress()
-        self.state, self.stopping, self._complaint = "starting", False, ""
+        self.state, self.stopping, self._said = "starting", False, ""
         self.query_one(LossChart).clear()
         self._draw()
 
-    def take(self, news: list[events.Event], working: bool, complaint: str) -> None:
-        """Take in what the run said and whether somebody works on it."""
+    def take(self, news: list[events.Event], working: bool, said: str) -> None:
+        """Take in the events, whether somebody works on the run, and what its trainer said last."""
         chart = self.query_one(LossChart)
         train: dict[int, float] = {}
         validation: dict[int, float] = {}
@@ -60,7 +60,7 @@ class RunView(Vertical, can_focus=True):
                     pass
         if train or validation:
             chart.add(train, validation)
-        self._complaint = complaint
+        self._said = said
         self.state = self._state(working)
         if not working:
             self.stopping = False
@@ -104,7 +104,7 @@ class RunView(Vertical, can_focus=True):
         saved = f"step {progress.checkpoint}" if progress.checkpoint is not None else "the start"
         match self.state:
             case "starting":
-                return Content("Reading the data and loading the model…")
+                return Content(self._said or "Reading the data and loading the model…")
             case "stopping":
                 return Content("Stopping… the step is being finished and a checkpoint saved.")
             case "busy":
@@ -113,14 +113,14 @@ class RunView(Vertical, can_focus=True):
                 return Content.styled(
                     "Done; the adapter is saved. Press e to export it.", "$text-success"
                 )
-            case "interrupted":
+            case "interrupted" if not self._said:
                 return Content.styled(
                     f"Stopped at step {progress.step}; checkpoint saved. Press r to go on.",
                     "$text-warning",
                 )
-            case "failed" | "stopped":
+            case "failed" | "stopped" | "interrupted":
                 said = progress.ended.message if progress.ended else ""
-                reason = self._complaint or said or "It ended without a word."
+                reason = self._said or said or "It ended without a word."
                 return Content.styled(
                     f"{reason} Press r to go on from the last checkpoint ({saved}).",
                     "$text-error",
