@@ -48,4 +48,5 @@ def explain_os_error(error: OSError, doing: str) -> EdgetuneError:
             f"No permission: {doing} failed{where}: {error.strerror}.",
             "Choose a folder that you may write to.",
         )
-    return EdgetuneError(f"{doing.capitalize()} failed{where}: {error.strerror or error}.")
+    what = doing[:1].upper() + doing[1:]
+    return EdgetuneError(f"{what} failed{where}: {error.strerror or error}.")

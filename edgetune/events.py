@@ -117,7 +117,7 @@ def from_line(line: str) -> Event | None:
 
 def read(text: str) -> Iterator[Event]:
     """The events in the text of an ``events.jsonl``."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # splitlines would also cut at characters within the text
         event = from_line(line)
         if event is not None:
             yield event

@@ -9,7 +9,7 @@ but not its name: nothing picks it up by mistake.
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from edgetune import events, paths, runs
 from edgetune.data.formats import Conversation
 from edgetune.data.formats import load as load_conversations
 from edgetune.data.template import ChatTemplate, choose_template
-from edgetune.errors import RequestError
+from edgetune.errors import EdgetuneError, RequestError
 from edgetune.evaluate import adapter_of
 from edgetune.quantize.builds import FULL_PRECISION, TYPES, build
 from edgetune.quantize.convert import FileType, convert
-from edgetune.quantize.verify import Verification, report_markdown, verify_file
+from edgetune.quantize.reference import Reference, Verification
+from edgetune.quantize.report import report_markdown
+from edgetune.quantize.verify import verify_file
 
 Say = Callable[[events.Event], None]
 
@@ -65,9 +67,11 @@ def export(
     from edgetune.reference import make_reference
 
     say = on_event or (lambda event: None)
-    loaded = load(config.model)
+    loaded = load(config.model, exact=True)
     template = choose_template(loaded.tokenizer, config.data.template)
     attach_adapter(loaded, adapter)
+    for note in loaded.notes:
+        say(events.Note(message=note))
     with opened.working():
         opened.export.mkdir(exist_ok=True)
         paths.remove_leftovers(opened.export)
@@ -97,7 +101,7 @@ def export(
                 )
 
             for kind in types:
-                output = opened.export / f"{opened.name}-{kind}.gguf"
+                output = folder / f"{opened.name}-{kind}.gguf"
                 label = f"building {kind}"
                 if kind in FULL_PRECISION:
                     write_gguf(output, FULL_PRECISION[kind], label)
@@ -105,6 +109,7 @@ def export(
                 else:
                     if not source.exists():
                         write_gguf(source, "f32", "converting to GGUF")
+                        _check_conversion(source, reference, say)
                     stage(say, label)(0, 1)
                     build(source, output, kind)
                     stage(say, label)(1, 1)
@@ -116,11 +121,14 @@ def export(
                     stage(say, f"verifying {kind}"),
                     source=built_from,
                 )
+                # Only a file that was verified ever has the final name.
+                final = opened.export / output.name
                 if verification.verdict != "verified":
-                    failed = output.with_name(output.name + ".failed")
-                    output.replace(failed)
-                    say(events.Note(message=f"{kind} failed verification; kept as {failed.name}"))
-                done.append(verification)
+                    final = final.with_name(final.name + ".failed")
+                    say(events.Note(message=f"{kind} failed verification; kept as {final.name}"))
+                output.replace(final)
+                paths.sync_directory(opened.export)
+                done.append(replace(verification, file=final))
         report = _write_report(opened, config.model, done)
         _write_modelfile(opened, done, template)
     return ExportResult(opened, done, report)
@@ -143,27 +151,22 @@ def verify(
     if not file.is_file():
         raise RequestError(f"There is no file {file}.")
     folder = paths.runs_dir(runs_dir)
-    run = next(
-        (
-            runs.Run(path)
-            for path in (folder / str(against), Path(against))
-            if (path / "config.yaml").is_file()
-        ),
-        None,
-    )
+    run = runs.find_run(str(against), folder)
     from edgetune.models import attach_adapter, load
     from edgetune.reference import make_reference
 
     say = on_event or (lambda event: None)
     if run is None:
-        loaded = load(str(against))
+        loaded = load(str(against), exact=True)
         template = choose_template(loaded.tokenizer, "auto")
     else:
         config = run.config()
         adapter = adapter_of(run)
-        loaded = load(config.model)
+        loaded = load(config.model, exact=True)
         template = choose_template(loaded.tokenizer, config.data.template)
         attach_adapter(loaded, adapter)
+    for note in loaded.notes:
+        say(events.Note(message=note))
     conversations: list[Conversation] = []
     if data:
         conversations = load_conversations([Path(item) for item in data]).conversations
@@ -173,6 +176,18 @@ def verify(
         loaded, template, conversations, stage(say, "measuring the trained model")
     )
     return verify_file(file, reference, _renderer, stage(say, f"verifying {file.name}"))
+
+
+def _check_conversion(source: Path, reference: Reference, say: Say) -> None:
+    """What every quantized build is made from has to be exact: at four bits a small fault could
+    hide behind the rounding."""
+    checked = verify_file(source, reference, _renderer, stage(say, "verifying the conversion"))
+    if checked.verdict != "verified":
+        raise EdgetuneError(
+            f"The converted model is not the trained one ({'; '.join(checked.reasons)}), so no "
+            "quantized file was made from it.",
+            "Please report this with the name of the base model.",
+        )
 
 
 def check_types(quants: Sequence[str]) -> list[str]:

@@ -39,13 +39,17 @@ class Loaded:
     """What the user should know about how it was loaded."""
 
 
-def load(name: str) -> Loaded:
+def load(name: str, exact: bool = False) -> Loaded:
     """Load a base model by name or path, ready to train or to predict.
+
+    With ``exact`` it computes in float32 wherever that fits into the device's memory, as a
+    reference has to; a note says if it does not.
 
     Raises RequestError where the model is missing, damaged or of an unknown architecture.
     """
     path = hub.resolve_model(name)
-    if device.describe().kind == "cpu":
+    where = device.describe()
+    if where.kind == "cpu":
         # There MLX compiles by calling a C++ compiler while it runs, seconds for each kernel and
         # each new shape; the kernels are no faster for it, and not every machine has a compiler.
         mx.disable_compile()
@@ -59,11 +63,21 @@ def load(name: str) -> Loaded:
             "It has to be a language model that mlx-lm knows, with all its weights.",
         ) from error
     notes: list[str] = []
-    if device.describe().dtype == "float32":
+    single = where.dtype == "float32"
+    if exact and not single:
+        count = sum(value.size for _, value in tree_flatten(model.parameters()))
+        single = 5 * count <= where.memory_limit_bytes  # four bytes each, and room to work
+        if not single:
+            notes.append(
+                "The model does not fit into memory in float32, so the trained model is measured "
+                "in its own precision and full-precision exports are held to a wider limit."
+            )
+    if single:
         if any(isinstance(module, nn.QuantizedLinear) for module in model.modules()):
             model = dequantize_model(model)
             notes.append(
-                "The quantized base was expanded to float32: on a CPU nothing else is fast."
+                "The quantized base was expanded to float32, which needs up to eight times its "
+                "memory."
             )
         model.set_dtype(mx.float32)
     model.eval()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mlx.utils import tree_flatten
+
 from edgetune.data.formats import Conversation, Message
 from edgetune.data.template import ChatTemplate, stop_ids, to_example
 from edgetune.models import Loaded, embedding_rows, log_probabilities
@@ -108,13 +110,17 @@ def make_reference(
         positions.append(where)
         log_probs.append(log_probabilities(loaded.model, example.ids, where))
         count += len(where)
-        if progress is not None:
-            progress(min(count, limit), limit)
         if count >= limit:
             break
+        if progress is not None:
+            progress(count, limit)
     if progress is not None:
         progress(limit, limit)
-    texts = [*PROBE_TEXTS, *(_text(conversation) for conversation in own[:200])]
+    texts = [
+        text
+        for text in [*PROBE_TEXTS, *(_text(conversation) for conversation in own[:200])]
+        if tokenizer.unknown_text(text) is None
+    ]
     return Reference(
         texts=texts,
         text_ids=[tokenizer.encode(text) for text in texts],
@@ -129,6 +135,13 @@ def make_reference(
         sequences=sequences,
         positions=positions,
         log_probs=log_probs,
+        precise=_computes_in_float32(loaded),
+    )
+
+
+def _computes_in_float32(loaded: Loaded) -> bool:
+    return all(
+        "float32" in str(value.dtype) for _, value in tree_flatten(loaded.model.parameters())
     )
 
 

@@ -32,7 +32,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return Path(os.path.abspath(self.path)).name  # `.` has a name as well
 
     @property
     def config_file(self) -> Path:
@@ -89,9 +89,11 @@ class Run:
         lock = self.path / "run.lock"
         if not lock.exists():
             return None
-        with lock.open("r+") as handle:
+        with lock.open(encoding="utf-8") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Shared and only for reading: two who look are not in each other's way, and
+                # another user's run can be looked at.
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 text = handle.read().strip()
                 return int(text) if text.isdigit() else -1
@@ -194,11 +196,19 @@ def create(name: str, config: settings.RunConfig, runs_dir: Path) -> Run:
     return Run(path)
 
 
-def open_run(name_or_path: str, runs_dir: Path) -> Run:
-    """The run of that name in ``runs_dir``, or at that path. Raises RequestError if none is."""
+def find_run(name_or_path: str, runs_dir: Path) -> Run | None:
+    """The run of that name in ``runs_dir``, or at that path, or None."""
     for path in (runs_dir / name_or_path, Path(name_or_path)):
         if (path / "config.yaml").is_file():
             return Run(path)
+    return None
+
+
+def open_run(name_or_path: str, runs_dir: Path) -> Run:
+    """As ``find_run``. Raises RequestError that names the runs there are."""
+    run = find_run(name_or_path, runs_dir)
+    if run is not None:
+        return run
     known = ", ".join(run.name for run in find(runs_dir)) or "none"
     raise RequestError(f"There is no run `{name_or_path}` in {runs_dir}.", f"Runs there: {known}.")
 
@@ -266,7 +276,7 @@ def _index() -> Path:
 def _registered() -> list[Path]:
     try:
         return [Path(text) for text in json.loads(_index().read_text(encoding="utf-8"))]
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return []
 
 

@@ -167,7 +167,7 @@ def check_closeness(
         for index in range(len(reference.sequences))
     )
     closeness = compare(zip(reference.log_probs, found, strict=True))
-    limit = limit_of(build.type_weights)
+    limit = limit_of(build.type_weights, reference.precise)
     figures = {
         "positions": float(closeness.positions),
         "top1": closeness.top1,

@@ -69,18 +69,23 @@ def _type_limit(tensor_type: str) -> Limit:
     return known or _LIMITS["2"]
 
 
-def limit_of(weights: Mapping[str, int]) -> Limit:
-    """The limit for a file whose tensors hold so many ``weights`` of each type.
+def limit_of(weights: Mapping[str, int], precise: bool = True) -> Limit:
+    """The limit for a file whose tensors hold so many ``weights`` of each type, compared with a
+    float32 reference if ``precise`` and with one computed in 16 bits otherwise.
 
     The mean over all weights: noise of independent roundings adds up, and a file is held to
     what it really consists of, which after fallbacks is more precise than its name says.
     """
     total = sum(weights.values())
     parts = [(count / total, _type_limit(name)) for name, count in weights.items()]
-    return Limit(
+    limit = Limit(
         top1=sum(share * limit.top1 for share, limit in parts),
         kld=sum(share * limit.kld for share, limit in parts),
     )
+    coarse = _LIMITS["BF16"]
+    if precise:
+        return limit
+    return Limit(min(limit.top1, coarse.top1), max(limit.kld, coarse.kld))
 
 
 def holds(closeness: Closeness, limit: Limit) -> bool:

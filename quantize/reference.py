@@ -35,6 +35,9 @@ class Reference:
     """Per sequence: indices into it whose next-token prediction is compared."""
     log_probs: list[np.ndarray]
     """Per sequence: the trained model's log-probabilities there, (positions, vocabulary)."""
+    precise: bool = True
+    """Whether ``log_probs`` were computed in float32; if not, in 16 bits, which is then the limit
+    of what can be told."""
     vocabulary: list[str] | None = None
     """Token texts by id as the tokenizer stores them; None: not compared."""
 

@@ -26,12 +26,12 @@ class TrainDisplay:
     """Follows a training run: a bar with the figures in a terminal, lines elsewhere."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self._progress = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=self.console,
             transient=True,
         )
@@ -106,7 +106,7 @@ class Steps:
     """Named pieces of work with progress, one line each."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self._progress: Progress | None = None
 
     def show(self, event: events.Event) -> None:
@@ -129,7 +129,7 @@ class Steps:
         if self._progress is None:
             self._progress = Progress(
                 SpinnerColumn(finished_text="✓"),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TimeElapsedColumn(),
                 console=self.console,

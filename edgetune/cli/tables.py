@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def console() -> Console:
     """A console on stdout, made when needed so that a redirected stdout is respected."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def print_exports(verifications: "Sequence[Verification]") -> None:

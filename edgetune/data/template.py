@@ -46,6 +46,11 @@ The answer begins with the space that words have in running text and ends with t
 end token; the prompt ends with the newline before it, so no token lies across the border.
 """
 
+PLAIN_ONE_LINE = PLAIN.replace(
+    "{{ message['content'] + '\\n\\n' }}", "{{ message['content'] | replace('\\n', ' ') + ' ' }}"
+).replace("{{ message['content'] + '\\n' }}", "{{ message['content'] | replace('\\n', ' ') }}")
+"""The same for a vocabulary that cannot write a newline; only the answer's space divides."""
+
 _CHUNK = 256
 # Conversations tokenized together: enough to keep all cores busy, little enough to hold.
 
@@ -82,27 +87,30 @@ def _tojson(
     )
 
 
-def _environment() -> jinja2.Environment:
+def _environment(now: datetime | None) -> jinja2.Environment:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = lambda form: (now or datetime.now()).strftime(form)
     return environment
 
 
 class ChatTemplate:
     """A chat template, compiled; it renders the same text as transformers."""
 
-    def __init__(self, source: str, bos: str, eos: str, name: str) -> None:
+    def __init__(
+        self, source: str, bos: str, eos: str, name: str, now: datetime | None = None
+    ) -> None:
         """``bos`` and ``eos`` are the model's token texts ("" for none); ``name`` is shown.
+        A template that writes the date takes it from ``now``, else from the clock.
 
         Raises RequestError if ``source`` is no valid template.
         """
         self.source, self.bos, self.eos, self.name = source, bos, eos, name
         try:
-            self._compiled = _environment().from_string(source)
+            self._compiled = _environment(now).from_string(source)
         except jinja2.TemplateError as error:
             raise RequestError(f"The {name} chat template is not valid Jinja: {error}.") from None
         tokens = {"bos_token": bos, "eos_token": eos}
@@ -136,19 +144,21 @@ class ChatTemplate:
             ) from None
 
 
-def choose_template(tokenizer: Tokenizer, choice: str) -> ChatTemplate:
+def choose_template(tokenizer: Tokenizer, choice: str, now: datetime | None = None) -> ChatTemplate:
     """The model's own template where it has one and ``choice`` is ``auto``, else the plain one.
+    ``now`` is the time that it may write, the clock's if None.
 
     Raises RequestError if the template is damaged, or the plain one has no token to end with.
     """
     if choice == "auto" and tokenizer.chat_template is not None:
-        return ChatTemplate(tokenizer.chat_template, tokenizer.bos, tokenizer.eos, "model")
+        return ChatTemplate(tokenizer.chat_template, tokenizer.bos, tokenizer.eos, "model", now)
     if not tokenizer.eos:
         raise RequestError(
             "The model's tokenizer names no end-of-text token, so an answer could never end.",
             'Add "eos_token" to its tokenizer_config.json.',
         )
-    return ChatTemplate(PLAIN, tokenizer.bos, tokenizer.eos, "plain")
+    source = PLAIN_ONE_LINE if tokenizer.unknown_text("a\nb") else PLAIN
+    return ChatTemplate(source, tokenizer.bos, tokenizer.eos, "plain")
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,12 @@ def prompt_ids(
                 f"The text of a message holds `{found}`, a control token of this model.",
                 "Write it in another way.",
             )
-    return tokenizer.encode(template.render(messages, add_generation_prompt=True))
+    text = template.render(messages, add_generation_prompt=True)
+    if unknown := tokenizer.unknown_text(text):
+        raise RequestError(
+            f"This model's vocabulary cannot write the character {unknown!r}.", "Leave it out."
+        )
+    return tokenizer.encode(text)
 
 
 def stop_ids(tokenizer: Tokenizer, template: ChatTemplate) -> frozenset[int]:
@@ -283,6 +298,8 @@ def _try_render(
         return problem(error.message)
     if not turns:
         return problem("it has no assistant message, so nothing could be trained")
+    if unknown := tokenizer.unknown_text(whole):
+        return problem(f"the model's vocabulary cannot write the character {unknown!r}")
     return _Rendered(whole, turns)
 
 

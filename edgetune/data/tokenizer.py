@@ -135,6 +135,26 @@ class Tokenizer:
         found = self._special_text.search(text)
         return found.group() if found else None
 
+    def unknown_text(self, text: str) -> str | None:
+        """The first character of ``text`` that this vocabulary cannot write, or None.
+
+        Only small vocabularies without byte tokens have such characters. They become the unknown
+        token here, and end the process in llama.cpp, so no prompt may hold one.
+        """
+        model = self._backend.model
+        unknown = getattr(model, "unk_token", None)
+        if unknown is None or getattr(model, "byte_fallback", False):
+            return None
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        unknown_id = self._backend.token_to_id(unknown)
+        if unknown_id not in encoding.ids:
+            return None
+        index = encoding.ids.index(unknown_id)
+        start, end = encoding.token_to_chars(index) or (0, len(text))
+        found = text[start:end]
+        # Several in a row become one unknown token; a space belongs to the word after it.
+        return None if found == unknown else (found.strip(" ") or found)[:1]
+
     def _id(self, text: str) -> int | None:
         token_id: int | None = self._backend.token_to_id(text) if text else None
         if text and token_id is None:

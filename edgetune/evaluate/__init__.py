@@ -102,7 +102,7 @@ def evaluate(
         if base:
             raise RequestError("A GGUF file has no base model to compare with.", "Leave out --base")
         return [Evaluation(target, "gguf", _gguf_scores(Path(target), sets, progress), {})]
-    run = _find_run(target, paths.runs_dir(runs_dir))
+    run = runs.find_run(target, paths.runs_dir(runs_dir))
     if run is None:
         return [_evaluate_model(target, "model", target, None, sets, "auto", progress)]
     config = run.config()
@@ -128,13 +128,6 @@ def adapter_of(run: runs.Run) -> Path:
             f"Go on with it: edgetune train --resume {run.name}",
         )
     return run.adapter
-
-
-def _find_run(target: str, folder: Path) -> runs.Run | None:
-    for path in (folder / target, Path(target)):
-        if (path / "config.yaml").is_file():
-            return runs.Run(path)
-    return None
 
 
 def _evaluate_model(

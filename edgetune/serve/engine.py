@@ -18,7 +18,7 @@ from typing import Self
 
 from edgetune import runs
 from edgetune.data.formats import Message
-from edgetune.data.template import PLAIN, ChatTemplate
+from edgetune.data.template import PLAIN, PLAIN_ONE_LINE, ChatTemplate
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.serve.header import read_header
 from edgetune.serve.native import Model, default_threads
@@ -107,7 +107,8 @@ class Engine:
             self._model.close()
             raise
         # The plain template writes " answer": the space belongs to it, not to the answer.
-        self._strips_space = (source or PLAIN).strip() == PLAIN.strip()
+        self._strips_space = (source or PLAIN).strip() in (PLAIN.strip(), PLAIN_ONE_LINE.strip())
+        self._characters = header.characters()
         texts = sorted(header.control_texts(), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
 
@@ -144,6 +145,13 @@ class Engine:
         self._check_open()
         template = self.chat_template
         text = template.render(messages, add_generation_prompt=True)
+        if self._characters is not None:
+            plain = self._control.sub("", text)
+            if unknown := sorted(set(plain) - self._characters, key=plain.index):
+                raise RequestError(
+                    f"This model's vocabulary cannot write the character {unknown[0]!r}.",
+                    "Leave it out.",
+                )
         try:
             ids = self._model.tokenize(text)
         except UnicodeEncodeError:

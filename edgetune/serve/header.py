@@ -22,6 +22,7 @@ _SCALARS = {
 }  # fmt: skip
 _KEPT = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
 _CONTROL = (2, 3)  # token types: unknown, control
+_BYTE = 6
 _MAX_COUNT = 1 << 28  # more entries than any real header holds: the count itself is damaged
 
 
@@ -50,6 +51,18 @@ class Header:
             for token, kind in zip(tokens, kinds, strict=False)
             if kind in _CONTROL and token
         ]
+
+    def characters(self) -> frozenset[str] | None:
+        """All that this vocabulary can write, if it is a SentencePiece one without byte tokens;
+        None where there is no limit. llama.cpp ends the process over any other character."""
+        kinds = self.metadata.get("tokenizer.ggml.token_type") or []
+        if self.metadata.get("tokenizer.ggml.model") != "llama" or _BYTE in kinds:
+            return None
+        texts = {
+            token.decode("utf-8", "replace") for token in self.metadata["tokenizer.ggml.tokens"]
+        }
+        single = {text for text in texts if len(text) == 1}
+        return frozenset(single | ({" "} if "▁" in single else set()))
 
 
 class _Cut(Exception):

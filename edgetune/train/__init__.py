@@ -8,12 +8,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune import config as settings
 from edgetune import events, paths, runs
 from edgetune.errors import EdgetuneError, RequestError, explain_os_error
+from edgetune.hub import NANO
 
 if TYPE_CHECKING:
     from edgetune.data.dataset import Dataset
@@ -66,24 +68,33 @@ def train(
     name = config.name or _make_name(config.model)
     if run is None:
         runs.check_free(name, folder)
+    recorded = None if run is None else _recorded(run)
+    # Some chat templates write today's date: a resumed run goes on in the day it began.
+    began = datetime.now() if recorded is None else datetime.fromisoformat(recorded["began"])
 
     from edgetune.data.dataset import prepare
     from edgetune.data.template import choose_template
     from edgetune.models import load
+    from edgetune.train import adapters, loss
 
     loaded = load(config.model)
-    template = choose_template(loaded.tokenizer, config.data.template)
+    adapters.choose(loaded.model, config.adapter.targets)
+    loss.gathered_head(loaded.model)
+    template = choose_template(loaded.tokenizer, config.data.template, began)
     dataset = prepare(config.data, config.seed, loaded.tokenizer, template)
     facts = {
+        "began": began.isoformat(),
         "model": {"path": str(loaded.path), "fingerprint": fingerprint(loaded.path)},
+        "settings": _decisive(config),
         "digest": _digest(dataset),
         **dataset.summary,
     }
-    if run is None:
+    if run is not None and recorded is not None:
+        _check_unchanged(run, recorded, facts)
+    elif run is None:
         run = runs.create(name, config.model_copy(update={"name": name}), folder)
+    if recorded is None:
         paths.write_text(run.data_file, json.dumps(facts, indent=1, ensure_ascii=False))
-    else:
-        _check_unchanged(run, facts)
     with run.working():
         _keep_validation(run, dataset)
         return _work(run, config, loaded, template, dataset, on_event, stop_requested)
@@ -154,8 +165,12 @@ def _work(
         explained = explain_os_error(error, "writing a checkpoint or the record of the run")
         _say_failure(log, step, explained)
         raise explained from error
-    except (EdgetuneError, KeyboardInterrupt) as error:
+    except EdgetuneError as error:
         _say_failure(log, step, error)
+        raise
+    except KeyboardInterrupt:
+        message = "stopped at once; the steps since the last checkpoint are taken again"
+        _say_end(log, events.RunEnded(reason="interrupted", step=step, message=message))
         raise
     finally:
         log.close()
@@ -171,8 +186,12 @@ def _work(
 
 def _say_failure(log: runs.EventLog, step: int, error: BaseException) -> None:
     message = str(error) or type(error).__name__
+    _say_end(log, events.RunEnded(reason="failed", step=step, message=message))
+
+
+def _say_end(log: runs.EventLog, end: events.RunEnded) -> None:
     with contextlib.suppress(OSError):  # a full disk cannot take the news either
-        log.append(events.RunEnded(reason="failed", step=step, message=message))
+        log.append(end)
 
 
 def save_adapter(
@@ -264,17 +283,28 @@ def _settings_to_resume(run: runs.Run, asked: settings.RunConfig | None) -> sett
     if asked is None:
         return own
     before, after = _flat(own.model_dump()), _flat(_absolute(asked).model_dump())
+    _refuse_changes(run, before, after | {"name": own.name})
+    return own
+
+
+def _refuse_changes(run: runs.Run, before: dict[str, Any], after: dict[str, Any]) -> None:
     changes = [
-        f"{name}: {before[name]!r} → {after[name]!r}"
+        f"{name}: {before[name]!r} → {after.get(name)!r}"
         for name in before
-        if name != "name" and before[name] != after[name]
+        if before[name] != after.get(name)
     ]
     if changes:
         raise RequestError(
             f"The run {run.name} cannot be resumed with other settings ({'; '.join(changes)}).",
             "Resume it as it was, or start a new run.",
         )
-    return own
+
+
+def _decisive(config: settings.RunConfig) -> dict[str, Any]:
+    """The settings that a run may not change. Names and places may: what lies there is compared
+    by its content."""
+    places = ("name", "model", "data.train", "data.valid")
+    return {key: value for key, value in _flat(config.model_dump()).items() if key not in places}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -287,18 +317,26 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _check_unchanged(run: runs.Run, facts: dict[str, Any]) -> None:
+def _recorded(run: runs.Run) -> dict[str, Any] | None:
+    """What data.json says of the run as it began; None if it was killed before it was written,
+    so that nothing was trained yet."""
     try:
-        before = json.loads(run.data_file.read_text(encoding="utf-8"))
+        before: dict[str, Any] = json.loads(run.data_file.read_text(encoding="utf-8"))
+        datetime.fromisoformat(before["began"])
+        if {"settings", "digest"} <= before.keys() and "fingerprint" in before["model"]:
+            return before
     except FileNotFoundError:
-        # Killed between creating the run and writing this file: nothing was trained yet.
-        paths.write_text(run.data_file, json.dumps(facts, indent=1, ensure_ascii=False))
-        return
-    except ValueError:
-        raise RequestError(
-            f"{run.data_file} is damaged, so it cannot be told whether the data changed.",
-            "Start a new run.",
-        ) from None
+        return None
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise RequestError(
+        f"{run.data_file} is damaged, so it cannot be told whether the data changed.",
+        "Start a new run.",
+    )
+
+
+def _check_unchanged(run: runs.Run, before: dict[str, Any], facts: dict[str, Any]) -> None:
+    _refuse_changes(run, before["settings"], facts["settings"])
     changed = []
     if before["model"]["fingerprint"] != facts["model"]["fingerprint"]:
         changed.append(f"the model in {facts['model']['path']}")
@@ -330,12 +368,11 @@ def _absolute(config: settings.RunConfig) -> settings.RunConfig:
             "valid": [full(file) for file in config.data.valid],
         }
     )
-    # A folder that happens to be called like a model name needs a path separator to be meant.
-    model = full(config.model) if "/" in config.model or "\\" in config.model else config.model
+    model = config.model if config.model == NANO else full(config.model)
     return config.model_copy(update={"data": data, "model": model})
 
 
 def _make_name(model: str) -> str:
     base = Path(model).name or "run"
-    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in base).strip("._-") or "run"
-    return f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in base)
+    return f"{safe.strip('._-')[:60] or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}"

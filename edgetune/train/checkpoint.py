@@ -79,7 +79,9 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def _by_age(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-[0-9]*"), key=lambda path: path.name, reverse=True)
+    steps = {path: path.name.removeprefix("step-") for path in folder.glob("step-[0-9]*")}
+    numbered = [path for path, step in steps.items() if step.isdecimal()]
+    return sorted(numbered, key=lambda path: int(steps[path]), reverse=True)
 
 
 def _load(path: Path) -> Checkpoint:

@@ -17,7 +17,7 @@ import numpy as np
 from edgetune import device
 from edgetune.data.packing import Batch, make_batches
 from edgetune.data.template import Example
-from edgetune.errors import EdgetuneError
+from edgetune.errors import RequestError
 
 device.prepare()
 
@@ -77,13 +77,11 @@ class _GatheredLinear(nn.Linear):
 
 def _head(model: nn.Module) -> nn.Module:
     """The module that turns hidden states into logits."""
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] == "lm_head" and isinstance(module, nn.Linear):
-            return module
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] == "embed_tokens" and isinstance(module, nn.Embedding):
-            return module
-    raise EdgetuneError("This model's output head is of a kind that edgetune cannot train through.")
+    for wanted in ("lm_head", "embed_tokens"):
+        for name, module in model.named_modules():
+            if name.rpartition(".")[2] == wanted:
+                return module
+    raise RequestError("This model's output head is of a kind that edgetune cannot train through.")
 
 
 def gathered_head(model: nn.Module) -> Rows:
@@ -91,14 +89,14 @@ def gathered_head(model: nn.Module) -> Rows:
 
     While ``value`` is None the model is as before; while it holds flat indices into rows × length
     the model returns logits of shape (1, len(value), vocabulary). Calling it again returns the
-    same object. Raises EdgetuneError for a head of another kind, such as a quantized one.
+    same object. Raises RequestError for a head of another kind, such as a quantized one.
     """
     head = _head(model)
     if isinstance(head, (_GatheredEmbedding, _GatheredLinear)):
         return head.rows
     kinds = {nn.Embedding: _GatheredEmbedding, nn.Linear: _GatheredLinear}
     if type(head) not in kinds:
-        raise EdgetuneError(
+        raise RequestError(
             f"The output head is a {type(head).__name__}, which cannot be trained through.",
             "Use the unquantized model.",
         )

@@ -15,6 +15,7 @@ from edgetune.data import formats
 from edgetune.data.formats import Conversation, Message
 from edgetune.data.template import (
     PLAIN,
+    PLAIN_ONE_LINE,
     ChatTemplate,
     Example,
     RowProblem,
@@ -370,3 +371,29 @@ def test_embedded_model_begins_an_answer_as_in_running_text(nano: Path) -> None:
     check(item, tokenizer, template, tokenizer.eos)
     [answer] = spans(to_example(item, tokenizer, template))
     assert answer[:-1] == tokenizer.encode("grass green")[len(tokenizer.encode("grass")) :]
+
+
+def test_a_vocabulary_without_a_newline_gets_the_plain_template_on_one_line(
+    shared_data: Path,
+) -> None:
+    tokenizer = Tokenizer.from_directory(shared_data / "models" / "babyllama")
+    template = choose_template(tokenizer, "auto")
+    assert template.source == PLAIN_ONE_LINE
+    row = conversation(("user", "Say\nthis"), ("assistant", "this"))
+    example = to_example(row, tokenizer, template)
+    trained = [int(i) for i in example.ids[example.trained]]
+    assert tokenizer.decode(trained, skip_special=False).strip() == "this</s>"
+    untrained = [int(i) for i in example.ids[~example.trained]]
+    assert untrained == prompt_ids(row.messages[:1], tokenizer, template)
+
+
+def test_a_row_with_a_character_that_the_vocabulary_cannot_write_is_a_problem(
+    shared_data: Path,
+) -> None:
+    tokenizer = Tokenizer.from_directory(shared_data / "models" / "babyllama")
+    template = choose_template(tokenizer, "auto")
+    row = conversation(("user", "Où?"), ("assistant", "here"))
+    with pytest.raises(RowProblem, match="cannot write the character 'ù'"):
+        to_example(row, tokenizer, template)
+    with pytest.raises(RequestError, match="cannot write the character 'ù'"):
+        prompt_ids(row.messages[:1], tokenizer, template)

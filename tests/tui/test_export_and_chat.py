@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from textual.events import Paste
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Input, Markdown, Select, Static
+from textual.widgets import DataTable, Markdown, Select, Static
 
 from edgetune import runs
 from edgetune.tui.app import EdgetuneApp
 from edgetune.tui.screens.chat import ChatScreen
 from edgetune.tui.widgets.chat_message import Answer, Question
+from edgetune.tui.widgets.prompt import Prompt
 
 from .conftest import Wait
 
@@ -115,6 +117,21 @@ async def test_escape_stops_at_once_and_keeps_what_came(
         await until(pilot, lambda: app.screen.query(Answer).last().text == "3: next ")
 
 
+async def test_a_question_may_have_several_lines(
+    app: EdgetuneApp, trained: runs.Run, until: Wait
+) -> None:
+    gguf(trained, "old-Q8_0.gguf")
+    async with app.run_test() as pilot:
+        await open_chat(app, pilot, until)
+        prompt = app.screen.query_one(Prompt)
+        app.post_message(Paste("first\nsecond"))
+        await until(pilot, lambda: prompt.text == "first\nsecond")
+        await pilot.press("ctrl+j", *"third", "enter")
+        await until(pilot, lambda: "of context" in status(app))
+        assert chat(app)._conversation[0]["content"] == "first\nsecond\nthird"
+        assert prompt.text == ""
+
+
 async def test_the_system_prompt_goes_first(
     app: EdgetuneApp, trained: runs.Run, until: Wait
 ) -> None:
@@ -206,7 +223,7 @@ async def test_a_file_that_is_no_model_is_reported(
     async with app.run_test() as pilot:
         await pilot.press("f6")
         await until(pilot, lambda: "is not a GGUF file" in status(app))
-        assert app.screen.query_one("#say", Input).disabled
+        assert app.screen.query_one(Prompt).disabled
 
 
 async def test_another_build_replaces_the_server(

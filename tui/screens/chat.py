@@ -21,6 +21,7 @@ from ..messages import OverviewReady
 from ..services.chat import Server
 from ..widgets.chat_message import Answer, Question
 from ..widgets.mode_bar import ModeBar
+from ..widgets.prompt import Prompt
 from .mode import ModeScreen
 
 _FEWEST_FOR_SPEED = 5
@@ -32,7 +33,7 @@ class ChatScreen(ModeScreen):
     HELP: ClassVar[str] = """
 ### Chat
 
-- **Enter** send
+- **Enter** send; **Ctrl+J** a new line
 - **Esc** stop the answer; what has come stays. Once more: leave the text field
 - **Ctrl+N** a new conversation
 - **Ctrl+Y** copy the last answer
@@ -67,7 +68,7 @@ The model runs in a process of its own that ends with this program.
             yield Input(id="system", compact=True, placeholder="none")
         yield VerticalScroll(id="talk")
         yield Static(id="chat-status")
-        yield Input(id="say", placeholder="Choose a build first", disabled=True)
+        yield Prompt(id="say", placeholder="Choose a build first", disabled=True)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -120,7 +121,7 @@ The model runs in a process of its own that ends with this program.
         """Replace the server by one for ``file``."""
         await self._end_answer()
         self._forget()
-        say = self.query_one("#say", Input)
+        say = self.query_one(Prompt)
         say.disabled = True
         self._status(f"Loading {file.name}…")
         if self._server is not None:
@@ -147,15 +148,15 @@ The model runs in a process of its own that ends with this program.
         self.app.preferences.save()
         self.query_one("#say").focus()
 
-    @on(Input.Submitted, "#say")
-    def _ask(self, message: Input.Submitted) -> None:
-        text = message.value
-        if not text.strip() or self._server is None:
+    @on(Prompt.Submitted)
+    def _ask(self, message: Prompt.Submitted) -> None:
+        text = message.text
+        if self._server is None:
             return
         if self._is_answering():
             self.notify("The answer is still coming: Esc stops it.", severity="warning")
             return
-        message.input.clear()
+        self.query_one(Prompt).clear()
         self._conversation.append({"role": "user", "content": text})
         self._answering = self._answer(self._server, text)
         self.refresh_bindings()

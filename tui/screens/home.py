@@ -211,7 +211,7 @@ def _short(path: Path) -> str:
 def _hint(overview: Overview) -> str:
     running = [s.name for s in overview.runs if s.state == "running"]
     if running:
-        return f"{running[0]} is being trained: press Enter on it to watch."
+        return f"{running[0]} is being worked on: press Enter on it to watch."
     if not overview.runs:
         return (
             "Nothing trained yet. Look at the rows with F3, or press n and train the embedded "
