@@ -91,6 +91,11 @@ def load(name: str, exact: bool = False) -> Loaded:
     return Loaded(model, config, tokenizer, path, notes)
 
 
+def computes_in_float32(model: nn.Module) -> bool:
+    """Whether all of the model's numbers are float32."""
+    return all(value.dtype == mx.float32 for _, value in tree_flatten(model.parameters()))
+
+
 def embedding_rows(model: nn.Module) -> int:
     """Number of rows of the input embedding."""
     for name, module in model.named_modules():

@@ -104,7 +104,8 @@ def quickstart(
     train_seconds = time.monotonic() - started
     run = trained.run
     if model:
-        sets = {"validation": validation_sample(run)}
+        answered = [c for c in validation_sample(run) if c.messages[-1].role == "assistant"]
+        sets = {"validation": answered}
     else:
         sets = {
             name: load_conversations([paths.NANO_DATA / f"{name}.jsonl"]).conversations

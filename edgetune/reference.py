@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlx.utils import tree_flatten
-
 from edgetune.data.formats import Conversation, Message
 from edgetune.data.template import ChatTemplate, stop_ids, to_example
-from edgetune.models import Loaded, embedding_rows, log_probabilities
+from edgetune.models import Loaded, computes_in_float32, embedding_rows, log_probabilities
 from edgetune.quantize.reference import Reference
 
 PROBE_TEXTS = [
@@ -135,13 +133,7 @@ def make_reference(
         sequences=sequences,
         positions=positions,
         log_probs=log_probs,
-        precise=_computes_in_float32(loaded),
-    )
-
-
-def _computes_in_float32(loaded: Loaded) -> bool:
-    return all(
-        "float32" in str(value.dtype) for _, value in tree_flatten(loaded.model.parameters())
+        precise=computes_in_float32(loaded.model),
     )
 
 

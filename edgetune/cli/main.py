@@ -6,6 +6,7 @@ request was wrong, 130 interrupted.
 """
 
 import importlib
+import io
 import os
 import shutil
 import signal
@@ -114,6 +115,10 @@ def main() -> None:
     """The console script: runs the command line of this process and exits with its status."""
     # A polite kill unwinds like Ctrl-C, so that nothing half-written stays behind.
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        # What a locale other than UTF-8 cannot write is escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -32,8 +32,9 @@ def command(
     with TrainDisplay() as display, stop_on_signal() as stop:
 
         def show(event: events.Event) -> None:
-            if stop.is_set() and isinstance(event, events.Progress):
-                raise KeyboardInterrupt  # outside training there is nothing to finish first
+            stop.follow(event)
+            if stop.requested() and isinstance(event, events.Progress):
+                raise KeyboardInterrupt  # it came too late to stop the training
             if isinstance(event, events.Progress):
                 steps.show(event)
             else:
@@ -47,13 +48,15 @@ def command(
                 name=name,
                 runs_dir=runs_dir,
                 on_event=show,
-                stop_requested=stop.is_set,
+                stop_requested=stop.requested,
             )
         finally:
             steps.close()
     if result is None:
         raise Interrupted(
-            "Stopped; a checkpoint is saved.", f"Go on with: edgetune train --resume {name}"
+            "Stopped; a checkpoint is saved.",
+            f"Go on with: edgetune train --resume {name}"
+            + (f" --runs-dir {runs_dir}" if runs_dir else ""),
         )
     if json_:
         print(json.dumps(result.summary, indent=1, ensure_ascii=False))

@@ -2,12 +2,14 @@
 
 import json
 import signal
-import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from edgetune import events
 
 Files = Annotated[list[str] | None, typer.Option(help="Training rows: JSON or JSONL. Repeatable.")]
 
@@ -81,16 +83,18 @@ def command(
         if not chosen.data.train:
             raise RequestError("No data is named.", "Give --data FILE with rows to train on.")
 
+    from edgetune import events
     from edgetune.cli.display import TrainDisplay
     from edgetune.train import train
 
     with TrainDisplay() as display, stop_on_signal() as stop:
+
+        def show(event: events.Event) -> None:
+            stop.follow(event)
+            display.show(event)
+
         result = train(
-            chosen,
-            runs_dir=runs_dir,
-            resume=resume,
-            on_event=display.show,
-            stop_requested=stop.is_set,
+            chosen, runs_dir=runs_dir, resume=resume, on_event=show, stop_requested=stop.requested
         )
     document: dict[str, Any] = {
         "run": str(result.run.path),
@@ -141,20 +145,32 @@ def _resolve(
 
 
 class stop_on_signal:
-    """Within the block the first SIGINT or SIGTERM sets the event; a second one ends at once."""
+    """Within the block and while a run trains, the first SIGINT or SIGTERM is a request to stop;
+    a second one, or one at any other time, ends at once."""
 
-    def __enter__(self) -> threading.Event:
-        self._event = threading.Event()
+    def __enter__(self) -> "stop_on_signal":
+        self._training = self._requested = False
         self._before = {
             number: signal.signal(number, self._handle)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
-        return self._event
+        return self
+
+    def requested(self) -> bool:
+        """Whether training should save and end."""
+        return self._requested
+
+    def follow(self, event: "events.Event") -> None:
+        """Learn from a run's events whether it trains."""
+        if event.event == "run_started":
+            self._training = True
+        elif event.event == "run_ended":
+            self._training = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._event.is_set():
+        if self._requested or not self._training:
             raise KeyboardInterrupt
-        self._event.set()
+        self._requested = True
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

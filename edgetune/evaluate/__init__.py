@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgetune import paths, runs
+from edgetune import hub, paths, runs
 from edgetune.errors import RequestError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Evaluation:
     kind: str
     """``model``, ``run`` or ``gguf``."""
     scores: dict[str, Score]
-    """By file name."""
+    """By file name, or by path where two files have the same name."""
     losses: dict[str, float]
     """Nats per trained token by file name; empty for a GGUF."""
 
@@ -97,7 +97,11 @@ def evaluate(
     """
     from edgetune.data.formats import load
 
-    sets = {Path(file).name: load([Path(file)]).conversations for file in data}
+    names = [Path(file).name for file in data]
+    sets = {
+        name if names.count(name) == 1 else str(file): load([Path(file)]).conversations
+        for name, file in zip(names, data, strict=True)
+    }
     if target.endswith(".gguf"):
         if base:
             raise RequestError("A GGUF file has no base model to compare with.", "Leave out --base")
@@ -121,12 +125,16 @@ def evaluate(
 
 
 def adapter_of(run: runs.Run) -> Path:
-    """The run's finished adapter. Raises RequestError if training has not ended."""
+    """The run's finished adapter. Raises RequestError if training has not ended, or if the base
+    it was trained on is no longer the same."""
     if not (run.adapter / "adapters.safetensors").is_file():
         raise RequestError(
             f"The run {run.name} has no adapter yet: its training has not ended.",
             f"Go on with it: edgetune train --resume {run.name}",
         )
+    from edgetune.train import check_base
+
+    check_base(run, hub.resolve_model(run.config().model))
     return run.adapter
 
 
@@ -148,11 +156,15 @@ def _evaluate_model(
     template = choose_template(loaded.tokenizer, template_choice)
     if adapter is not None:
         attach_adapter(loaded, adapter)
+    # Before the answers, which take long: a row that cannot be used is found here.
+    examples = {
+        name: [to_example(item, loaded.tokenizer, template) for item in conversations]
+        for name, conversations in sets.items()
+    }
     scores, losses = {}, {}
     for name, conversations in sets.items():
         scores[name] = answer_with_model(loaded, template, conversations, progress)
-        examples = [to_example(item, loaded.tokenizer, template) for item in conversations]
-        losses[name] = held_out_loss(loaded.model, examples)
+        losses[name] = held_out_loss(loaded.model, examples[name])
     return Evaluation(target, kind, scores, losses)
 
 

@@ -65,6 +65,7 @@ def train(
     elif config is None:
         raise RequestError("There is nothing to train.", "Give settings, or a run to resume.")
     config = _absolute(config)
+    _check_writable_as_text(folder, config)
     name = config.name or _make_name(config.model)
     if run is None:
         runs.check_free(name, folder)
@@ -266,6 +267,16 @@ def fingerprint(model: Path) -> str:
     return digest.hexdigest()
 
 
+def check_base(run: runs.Run, model: Path) -> None:
+    """Raises RequestError if the base in ``model`` is no longer the one that the run tuned."""
+    recorded = _recorded(run)
+    if recorded is not None and recorded["model"]["fingerprint"] != fingerprint(model):
+        raise RequestError(
+            f"The base model in {model} changed since the run {run.name} was trained on it.",
+            "Put back the one it was trained on, or train again.",
+        )
+
+
 def _digest(dataset: Dataset) -> str:
     """Of every token and mask that the run sees: any change of the data, the template, the
     tokenizer or the split changes it."""
@@ -370,6 +381,17 @@ def _absolute(config: settings.RunConfig) -> settings.RunConfig:
     )
     model = config.model if config.model == NANO else full(config.model)
     return config.model_copy(update={"data": data, "model": model})
+
+
+def _check_writable_as_text(folder: Path, config: settings.RunConfig) -> None:
+    """Raises RequestError for a path that the run's files, which are UTF-8, cannot name."""
+    for text in (str(folder), config.model, *config.data.train, *config.data.valid):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise RequestError(
+                f"The name of {text!a} is not UTF-8, so the run could not record it.", "Rename it."
+            ) from None
 
 
 def _make_name(model: str) -> str:

@@ -132,11 +132,11 @@ def run_steps(
             value, part = gradients_of(parameters, *arrays.as_tuple())
             gradients = _add(gradients, part) if gradients else part
             mx.eval(value, gradients)
-            total, count = total + float(value.item()), count + batch.count
+            total, count = total + loss.number(value), count + batch.count
         rate = optimizer.learning_rate(config.train, step, plan.steps)
         updater.learning_rate = rate
         updated, norm_array = apply(parameters, gradients, mx.array(1.0 / count))
-        norm = float(norm_array.item())
+        norm = loss.number(norm_array)
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise EdgetuneError(
                 f"Step {step}: the loss or its gradient is no number any more "

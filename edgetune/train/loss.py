@@ -154,13 +154,20 @@ def summed_loss(model: nn.Module, rows: Rows, arrays: Sequence[mx.array]) -> mx.
     return ((mx.logsumexp(logits, axis=-1) - chosen) * weights).sum()
 
 
+def number(scalar: mx.array) -> float:
+    """The value of a real scalar, waiting for it to be computed."""
+    value = scalar.item()
+    assert isinstance(value, int | float)
+    return float(value)
+
+
 def mean_loss(model: nn.Module, batches: Sequence[Batch]) -> tuple[float, int]:
     """Mean loss per trained token over ``batches``, and the number of trained tokens."""
     total, count = 0.0, 0
     model.eval()
     rows = gathered_head(model)
     for batch in batches:
-        total += float(summed_loss(model, rows, to_arrays(batch).as_tuple()).item())
+        total += number(summed_loss(model, rows, to_arrays(batch).as_tuple()))
         count += batch.count
     return total / max(count, 1), count
 

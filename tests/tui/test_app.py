@@ -1,12 +1,14 @@
 """Modes, help, theme and home."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from textual.widgets import DataTable, Static
 
 from edgetune import runs
-from edgetune.tui.app import EdgetuneApp
+from edgetune.tui.app import EdgetuneApp, _guarded_screen
 from edgetune.tui.screens.help import HelpScreen
 from edgetune.tui.services import preferences
 from edgetune.tui.widgets.train_form import TrainForm
@@ -116,3 +118,13 @@ async def test_a_home_that_cannot_be_written_is_no_obstacle(
     async with app.run_test() as pilot:
         await pilot.press("f7")
         assert not app.current_theme.dark
+
+
+def test_what_libraries_write_to_the_terminal_goes_to_a_file() -> None:
+    before = sys.stderr
+    with _guarded_screen():
+        os.write(2, b"a library speaks")
+        assert sys.stderr.fileno() != 2
+    assert sys.stderr is before
+    log = Path(os.environ["EDGETUNE_HOME"]) / "tui.log"
+    assert log.read_bytes() == b"a library speaks"

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import time
-from contextlib import aclosing
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,12 +17,11 @@ from edgetune.errors import EdgetuneError
 
 from ..messages import OverviewReady
 from ..services.chat import Server
+from ..services.meter import Meter
 from ..widgets.chat_message import Answer, Question
 from ..widgets.mode_bar import ModeBar
 from ..widgets.prompt import Prompt
 from .mode import ModeScreen
-
-_FEWEST_FOR_SPEED = 5
 
 
 class ChatScreen(ModeScreen):
@@ -171,11 +168,11 @@ The model runs in a process of its own that ends with this program.
         system = self.query_one("#system", Input).value.strip()
         messages = [{"role": "system", "content": system}] if system else []
         messages += self._conversation
-        meter = _Meter()
+        meter = Meter()
         ending = "stopped"
         self._status("Reading the prompt…")
         try:
-            async with aclosing(server.stream(messages)) as deltas:
+            async with contextlib.aclosing(server.stream(messages)) as deltas:
                 async for delta in deltas:
                     if delta.text:
                         meter.count()
@@ -190,9 +187,10 @@ The model runs in a process of its own that ends with this program.
             self._status(str(error), "$text-error")
         finally:
             meter.stop()
-            self._conversation.append({"role": "assistant", "content": answer.text})
-            if ending == "failed" and not answer.text:
-                del self._conversation[-2:]  # neither was said as far as the model is concerned
+            if answer.text or ending in ("stop", "length"):
+                self._conversation.append({"role": "assistant", "content": answer.text})
+            else:
+                self._conversation.pop()  # unanswered, the question was never asked
             await answer.finish(meter.summary(ending))
             if ending != "failed":
                 self._status(meter.fill(server.context))
@@ -250,57 +248,3 @@ The model runs in a process of its own that ends with this program.
             talk.scroll_page_up()
         else:
             talk.scroll_page_down()
-
-
-class _Meter:
-    """Counts tokens and time of one answer."""
-
-    def __init__(self) -> None:
-        self._asked = time.monotonic()
-        self._first = 0.0
-        self._last = 0.0
-        self._pieces = 0
-        self._prompt = 0
-        self._tokens = 0
-
-    def count(self) -> None:
-        """One more piece came: about one token."""
-        self._last = time.monotonic()
-        self._first = self._first or self._last
-        self._pieces += 1
-
-    def exact(self, prompt: int, completion: int) -> None:
-        """The server's own counts."""
-        self._prompt, self._tokens = prompt, completion
-
-    def stop(self) -> None:
-        """No more pieces will come."""
-        self._tokens = self._tokens or self._pieces
-
-    def running(self) -> str:
-        return f"{_tokens(self._pieces)}{self._speed(self._pieces)} · Esc stops"
-
-    def summary(self, ending: str) -> str:
-        reason = {"stop": "", "length": " · cut at the length limit", "stopped": " · stopped"}
-        wait = f" · {self._first - self._asked:.2f} s to the first" if self._first else ""
-        end = reason.get(ending, f" · {ending}")
-        return f"{_tokens(self._tokens)}{self._speed(self._tokens)}{wait}{end}"
-
-    def fill(self, context: int) -> str:
-        """How full the context is; empty where the server did not get to count."""
-        if not self._prompt:
-            return ""
-        used = self._prompt + self._tokens
-        return f"{used:,} of {context:,} tokens of context used"
-
-    def _speed(self, tokens: int) -> str:
-        # The first token's time is the prompt's, so speed is that of the others; of a few
-        # tokens it would be that of the network buffers.
-        seconds = self._last - self._first
-        if tokens < _FEWEST_FOR_SPEED or not seconds:
-            return ""
-        return f" · {(tokens - 1) / seconds:.1f} tok/s"
-
-
-def _tokens(count: int) -> str:
-    return f"{count:,} token{'s' if count != 1 else ''}"
