@@ -25,7 +25,7 @@ from facts import Fact, all_facts, article
 from sentences import SPEECH
 
 SEED = 7
-DOCUMENTS = 75_000
+DOCUMENTS = 80_455
 Card = TypeVar("Card")
 RECORD_SEPARATORS = (": ", " = ", " - ", " | ", "\n ")
 

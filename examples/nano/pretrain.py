@@ -75,7 +75,7 @@ class Settings:
     """AdamW's learning rate."""
     warmup: int = 40
     """Steps from almost nothing to the full rate."""
-    decay: int = 700
+    decay: int = 1200
     """Steps, the last ones, over which the rates fall."""
     final: float = 0.02
     """Last rate as a share of the full one."""
