@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgetune.errors import RequestError
+from edgetune.errors import RequestError, explain_os_error
 
 
 class _Section(BaseModel):
@@ -130,6 +130,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RequestError(f"There is no configuration file {path}.") from None
+    except OSError as error:
+        reason = explain_os_error(error, "reading the configuration").message
+        raise RequestError(reason) from None
     except UnicodeDecodeError:
         raise RequestError(f"The configuration {path} is not UTF-8 text.") from None
     except yaml.YAMLError as error:

@@ -32,7 +32,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return Path(os.path.abspath(self.path)).name  # `.` has a name as well
+        return self.path.name or self.path.resolve().name  # the latter for `.`
 
     @property
     def config_file(self) -> Path:

@@ -189,3 +189,20 @@ def refused_with_progress(result: subprocess.CompletedProcess[str], *expected: s
     paragraph = " ".join(result.stderr[result.stderr.rindex("edgetune: ") :].split())
     for text in expected:
         assert text in paragraph
+
+
+def test_an_unknown_adapter_target(here: Path, rows_file: Path, tiny_model: Path) -> None:
+    result = edgetune(
+        "train", "--model", tiny_model, "--data", rows_file, "--set", "adapter.targets=[nothing]",
+        cwd=here,
+    )  # fmt: skip
+    refused(result, "no linear layer `nothing`", "self_attn.q_proj")
+    assert untouched(here)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names there are always UTF-8")
+def test_a_file_name_that_is_not_utf_8(here: Path, rows_file: Path, tiny_model: Path) -> None:
+    odd = rows_file.rename(rows_file.with_name("rows\udcff.jsonl"))
+    result = edgetune("train", "--model", tiny_model, "--data", odd, cwd=here)
+    refused(result, "not UTF-8", "Rename it")
+    assert untouched(here)

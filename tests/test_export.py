@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from edgetune import config as settings
 from edgetune import runs
@@ -216,3 +218,27 @@ def test_real_models_train_and_export(model: str, shared_data: Path, tmp_path: P
     assert result.validation_loss < result.first_validation_loss
     exported = export(result.run.path, ["Q8_0"])
     assert [item.verdict for item in exported.verifications] == ["verified"]
+
+
+def test_a_run_whose_base_changed_is_not_exported(
+    trained: runs.Run, tiny_model: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    copy = tmp_path / "tuned"
+    shutil.copytree(trained.path, copy, ignore=shutil.ignore_patterns("export"))
+    config = (copy / "config.yaml").read_text(encoding="utf-8")
+    (copy / "config.yaml").write_text(config.replace(str(tiny_model), str(base)), encoding="utf-8")
+    weights = load_file(base / "model.safetensors")
+    save_file({name: value * 1.01 for name, value in weights.items()}, base / "model.safetensors")
+    with pytest.raises(RequestError, match="changed since the run tuned was trained"):
+        export(copy, ["Q8_0"])
+    assert not (copy / "export").exists()
+
+
+def test_a_run_exported_from_within_its_folder_has_its_name(
+    trained: runs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained.path)
+    result = export(".", ["Q8_0"])
+    assert [Path(item.file).name for item in result.verifications] == ["tuned-Q8_0.gguf"]

@@ -144,7 +144,7 @@ def _print_list(summaries: "list[Summary]", folders: bool) -> None:
     for item in summaries:
         table.add_row(
             Text(str(item.path) if folders else item.name),
-            Text(item.model),
+            Text(Path(item.model).name),
             item.state,
             f"{item.step}/{item.steps}",
             _loss(item.train_loss),

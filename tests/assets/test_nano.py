@@ -112,5 +112,5 @@ def test_facts_are_stated_about_equally_often(recipe):
 
 def test_model_card_states_what_was_measured(nano_dir):
     card = (nano_dir / "README.md").read_text(encoding="utf-8")
-    for word in ("tokens", "steps", "seconds", "loss", "sha256", "seed"):
+    for word in ("tokens", "steps", "seconds", "loss", "sha-256", "seed"):
         assert word in card.lower()

@@ -1,6 +1,8 @@
 """`edgetune runs` lists, shows and removes, and one damaged run does not hide the others."""
 
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,14 @@ def test_a_run_that_is_being_worked_on_stays(
         assert run(folder, "remove", "done", "--yes") == 2
     assert "worked on" in capsys.readouterr().err
     assert done.path.exists()
+
+
+def test_looking_at_a_run_does_not_make_it_look_busy(folder: Path) -> None:
+    done = runs.Run(folder / "done")
+    lock = done.path / "run.lock"
+    lock.touch()
+    with lock.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as another `runs list` does
+        assert done.process() is None
+    with done.working():
+        assert done.process() == os.getpid()

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from safetensors.numpy import load_file
 
 from edgetune import config as settings
 from edgetune import runs
+from edgetune.data.template import PLAIN
 from edgetune.errors import RequestError
 from edgetune.train import checkpoint, train
 
@@ -224,3 +227,82 @@ def test_accumulation_and_packing_leave_the_result_alone(
     for other in adapters[1:]:
         for name, value in adapters[0].items():
             assert abs(value - other[name]).max() < 1e-4
+
+
+def test_a_template_that_writes_the_date_does_not_keep_a_run_from_going_on_tomorrow(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "dated"
+    shutil.copytree(tiny_model, model)
+    dated = "{{ strftime_now('%d %B %Y') }}\n" + PLAIN.replace("{{ bos_token }}", "")
+    (model / "chat_template.jinja").write_text(dated, encoding="utf-8")
+
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Tomorrow":
+            return cls.fromtimestamp(time.time() + 86_400)
+
+    whole = train(run_config(model, rows, "whole"), runs_dir=tmp_path).run
+    asked = iter([False] * 6 + [True] * 10)
+    train(
+        run_config(model, rows, "stopped"),
+        runs_dir=tmp_path,
+        stop_requested=lambda: next(asked),
+    )
+    monkeypatch.setattr("edgetune.data.template.datetime", Tomorrow)
+    resumed = train(resume="stopped", runs_dir=tmp_path)
+    assert resumed.completed
+    assert adapter_bytes(resumed.run) == adapter_bytes(whole)
+
+
+def test_settings_edited_by_hand_are_refused_and_moved_data_is_not(
+    tiny_model: Path, rows_file: Path, uninterrupted: runs.Run, tmp_path: Path
+) -> None:
+    asked = iter([False] * 3 + [True] * 10)
+    config = run_config(tiny_model, rows_file, "edited")
+    run = train(config, runs_dir=tmp_path, stop_requested=lambda: next(asked)).run
+    text = run.config_file.read_text(encoding="utf-8")
+
+    run.config_file.write_text(text.replace("batch_size: 4", "batch_size: 5"), encoding="utf-8")
+    with pytest.raises(RequestError, match=r"train\.batch_size: 4 → 5"):
+        train(resume="edited", runs_dir=tmp_path)
+
+    moved = rows_file.rename(tmp_path / "moved.jsonl")
+    run.config_file.write_text(text.replace(str(rows_file), str(moved)), encoding="utf-8")
+    assert train(resume="edited", runs_dir=tmp_path).completed
+
+
+def test_a_damaged_record_of_the_data_is_refused(
+    tiny_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    run = train(run_config(tiny_model, rows, "record"), runs_dir=tmp_path).run
+    run.data_file.write_text("[]", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"data\.json is damaged"):
+        train(resume="record", runs_dir=tmp_path)
+
+
+def test_a_run_killed_before_its_data_was_recorded_goes_on(
+    tiny_model: Path, rows: Path, uninterrupted: runs.Run, tmp_path: Path
+) -> None:
+    run = runs.create("early", run_config(tiny_model, rows, "early"), tmp_path)
+    assert train(resume="early", runs_dir=tmp_path).completed
+    assert run.data_file.is_file()
+    assert adapter_bytes(run) == adapter_bytes(uninterrupted)
+
+
+def test_the_newest_checkpoint_has_the_highest_number(tmp_path: Path) -> None:
+    for name in ("step-999900", "step-1000000", "step-000200 copy"):
+        (tmp_path / name).mkdir()
+    checkpoint.prune(tmp_path, keep=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"step-1000000", "step-000200 copy"}
+
+
+def test_a_folder_named_without_a_separator_is_found_again_from_elsewhere(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_model.parent)
+    config = run_config(Path(tiny_model.name), rows, "bare")
+    run = train(config, runs_dir=tmp_path).run
+    monkeypatch.chdir(tmp_path)
+    assert train(resume="bare", runs_dir=tmp_path).completed
+    assert run.config().model == str(tiny_model)
