@@ -64,8 +64,9 @@ def load(name: str, exact: bool = False) -> Loaded:
         ) from error
     notes: list[str] = []
     single = where.dtype == "float32"
+    count = sum(value.size for _, value in tree_flatten(model.parameters()))
+    device.suit_threads(count)
     if exact and not single:
-        count = sum(value.size for _, value in tree_flatten(model.parameters()))
         single = 5 * count <= where.memory_limit_bytes  # four bytes each, and room to work
         if not single:
             notes.append(

@@ -62,7 +62,12 @@ def embedded_settings() -> settings.RunConfig:
         ),
         adapter=settings.AdapterConfig(rank=16, alpha=32.0),
         train=settings.TrainConfig(
-            epochs=6, batch_size=32, learning_rate=2e-3, weight_decay=0.0, save_every=200
+            epochs=5,
+            batch_size=32,
+            learning_rate=2e-3,
+            warmup_ratio=0.1,
+            weight_decay=0.0,
+            save_every=200,
         ),
     )
 

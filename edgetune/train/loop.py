@@ -90,12 +90,10 @@ def run_steps(
     updater.init(tree_unflatten(list(parameters.items())))
     if resumed:
         updater.state = tree_unflatten(list(resumed.optimizer.items()))
-        threads = device.describe().blas_threads
-        if state.blas_threads != threads:
+        if changes := _changes_since(state):
             yield events.Note(
-                message="The checkpoint was made with another number of BLAS threads "
-                f"({state.blas_threads}, now {threads}): the result may differ from an "
-                "uninterrupted run's in the last bits."
+                message=f"The checkpoint was made with {', '.join(changes)}: the result may "
+                "differ from an uninterrupted run's in the last bits."
             )
 
     def validate(step: int) -> events.Validated:
@@ -229,6 +227,19 @@ def _fresh_state() -> checkpoint.State:
         blas_threads=device.describe().blas_threads,
         versions={name: version(name) for name in ("edgetune", "mlx", "mlx-lm")},
     )
+
+
+def _changes_since(saved: checkpoint.State) -> list[str]:
+    """What is no longer as it was and enters into the last bits of a sum."""
+    now = _fresh_state()
+    changes = [
+        f"{name} {before} (now {now.versions.get(name, 'none')})"
+        for name, before in saved.versions.items()
+        if now.versions.get(name) != before
+    ]
+    if saved.blas_threads != now.blas_threads:
+        changes.append(f"{saved.blas_threads} BLAS threads (now {now.blas_threads})")
+    return changes
 
 
 def _name_rows(examples: list[Example]) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime, tzinfo
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from edgetune import config as settings
 from edgetune import runs
 from edgetune.data.template import PLAIN
 from edgetune.errors import RequestError
-from edgetune.train import checkpoint, train
+from edgetune.train import checkpoint, loop, train
 
 STEPS = 12
 
@@ -306,3 +307,20 @@ def test_a_folder_named_without_a_separator_is_found_again_from_elsewhere(
     monkeypatch.chdir(tmp_path)
     assert train(resume="bare", runs_dir=tmp_path).completed
     assert run.config().model == str(tiny_model)
+
+
+def test_another_version_of_a_library_is_noted(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = iter([False] * 6 + [True] * 10)
+    config = run_config(tiny_model, rows, "versions")
+    train(config, runs_dir=tmp_path, stop_requested=lambda: next(asked))
+    monkeypatch.setattr(loop, "version", lambda name: "9.9" if name == "mlx" else version(name))
+    notes: list[str] = []
+    train(
+        resume="versions",
+        runs_dir=tmp_path,
+        on_event=lambda event: notes.append(event.message) if event.event == "note" else None,
+    )
+    [note] = notes
+    assert f"mlx {version('mlx')} (now 9.9)" in note
