@@ -68,10 +68,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary directory beside ``path``; on success it becomes ``path``, all synced.
 
-    An existing ``path`` is replaced. On any exception ``path`` is what it was before.
+    An existing ``path`` is replaced, or, without ``replace``, an OSError, even if it came into
+    being meanwhile. On any exception ``path`` is what it was before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
@@ -83,10 +84,15 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 sync_file(Path(folder, name))
             sync_directory(Path(folder))
         old = None
-        if path.exists():
+        if replace and path.exists():
             old = _beside(path)
             path.rename(old)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            if old is not None:
+                old.rename(path)
+            raise
         sync_directory(path.parent)
         if old is not None:
             shutil.rmtree(old)

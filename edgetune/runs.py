@@ -190,8 +190,12 @@ def create(name: str, config: settings.RunConfig, runs_dir: Path) -> Run:
     """A new run directory with its configuration. Raises RequestError if the name is taken."""
     check_free(name, runs_dir)
     path = runs_dir / name
-    with paths.atomic_directory(path) as temporary:
-        (temporary / "config.yaml").write_text(settings.to_yaml(config), encoding="utf-8")
+    try:
+        with paths.atomic_directory(path, replace=False) as temporary:
+            (temporary / "config.yaml").write_text(settings.to_yaml(config), encoding="utf-8")
+    except OSError:
+        check_free(name, runs_dir)  # another process may have been faster
+        raise
     _register(path)
     return Run(path)
 

@@ -38,3 +38,33 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "keep.tmp").write_text("mine")
     paths.remove_leftovers(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["keep.tmp"]
+
+
+def test_a_replacement_that_is_interrupted_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "adapter"
+    with paths.atomic_directory(place) as folder:
+        (folder / "file").write_text("old")
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target == place and (self / "file").read_text() == "new":
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt), paths.atomic_directory(place) as folder:
+        (folder / "file").write_text("new")
+    assert (place / "file").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_an_existing_folder_is_kept_where_none_may_be_replaced(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    with paths.atomic_directory(place, replace=False) as folder:
+        (folder / "file").write_text("first")
+    with pytest.raises(OSError), paths.atomic_directory(place, replace=False) as folder:
+        (folder / "file").write_text("second")
+    assert (place / "file").read_text() == "first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]

@@ -70,7 +70,8 @@ class TrainDisplay:
                 self._say(f"training {event.reason} at step {event.step}")
 
     def _say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        # In a file or a pipe every message stays one line.
+        self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
 
     def _started(self, event: events.RunStarted) -> None:
         self._say(
@@ -115,7 +116,8 @@ class Steps:
         match event:
             case events.Note():
                 self.close()
-                self.console.print(f"note: {event.message}", markup=False, soft_wrap=True)
+                soft = not self.console.is_terminal
+                self.console.print(f"note: {event.message}", markup=False, soft_wrap=soft)
             case events.Progress():
                 self._advance(event)
             case _:

@@ -130,7 +130,7 @@ def _talk(result: "QuickstartResult") -> None:
         if sys.stdin.isatty() and sys.stdout.isatty():
             from edgetune.serve.repl import chat
 
-            print("Try: " + " · ".join(result.prompts(3)))
+            print("\n".join(["Held-out instructions to try:", *result.prompts(3)]))
             chat(engine, Sampling(temperature=0.0))
             return
         for prompt in result.prompts(5):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +67,8 @@ def train(
         raise RequestError("There is nothing to train.", "Give settings, or a run to resume.")
     config = _absolute(config)
     _check_writable_as_text(folder, config)
-    name = config.name or _make_name(config.model)
-    if run is None:
-        runs.check_free(name, folder)
+    if run is None and config.name:
+        runs.check_free(config.name, folder)
     recorded = None if run is None else _recorded(run)
     # Some chat templates write today's date: a resumed run goes on in the day it began.
     began = datetime.now() if recorded is None else datetime.fromisoformat(recorded["began"])
@@ -93,7 +93,7 @@ def train(
     if run is not None and recorded is not None:
         _check_unchanged(run, recorded, facts)
     elif run is None:
-        run = runs.create(name, config.model_copy(update={"name": name}), folder)
+        run = _create(config, folder)
     if recorded is None:
         paths.write_text(run.data_file, json.dumps(facts, indent=1, ensure_ascii=False))
     with run.working():
@@ -392,6 +392,18 @@ def _check_writable_as_text(folder: Path, config: settings.RunConfig) -> None:
             raise RequestError(
                 f"The name of {text!a} is not UTF-8, so the run could not record it.", "Rename it."
             ) from None
+
+
+def _create(config: settings.RunConfig, folder: Path) -> runs.Run:
+    """A new run, with a name of its own if the settings give it none."""
+    if config.name:
+        return runs.create(config.name, config, folder)
+    made = _make_name(config.model)
+    for number in count(1):
+        name = made if number == 1 else f"{made}-{number}"
+        if not (folder / name).exists():
+            break
+    return runs.create(name, config.model_copy(update={"name": name}), folder)
 
 
 def _make_name(model: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edgetune.config import AdapterConfig
 from edgetune.data.packing import make_batches
 from edgetune.data.template import Example
+from edgetune.errors import RequestError
 from edgetune.train import adapters, loss
 
 import mlx.core as mx  # isort: skip
@@ -179,3 +180,10 @@ def test_mlx_lm_loads_the_saved_adapter(tiny_model: Path, tmp_path: Path) -> Non
     other = load_adapters(load_model(tiny_model)[0], str(tmp_path))
     assert mx.allclose(other(tokens), loaded.model(tokens), atol=1e-5)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["fine_tune_type"] == "lora"
+
+
+def test_a_quantized_head_is_refused_and_not_taken_for_the_embedding() -> None:
+    model = build("llama", hidden_size=64)
+    nn.quantize(model, 32, 4, class_predicate=lambda name, module: name == "lm_head")
+    with pytest.raises(RequestError, match="QuantizedLinear"):
+        loss.gathered_head(model)

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from edgetune import config as settings
-from edgetune import runs
+from edgetune import events, runs
 from edgetune.data.template import PLAIN
 from edgetune.errors import RequestError
 from edgetune.train import checkpoint, loop, train
@@ -324,3 +324,44 @@ def test_another_version_of_a_library_is_noted(
     )
     [note] = notes
     assert f"mlx {version('mlx')} (now 9.9)" in note
+
+
+def test_ending_at_once_is_an_interruption_to_go_on_from(
+    tiny_model: Path, rows: Path, uninterrupted: runs.Run, tmp_path: Path
+) -> None:
+    def end_at_step_6(event: events.Event) -> None:
+        if event.event == "step" and event.step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run_config(tiny_model, rows, "ended"), runs_dir=tmp_path, on_event=end_at_step_6)
+    run = runs.open_run("ended", tmp_path)
+    assert runs.summarize(run).state == "interrupted"
+    assert train(resume="ended", runs_dir=tmp_path).completed
+    assert adapter_bytes(run) == adapter_bytes(uninterrupted)
+
+
+def test_runs_without_a_name_get_different_ones(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "strftime", lambda form: "the-same-second")
+    model = tmp_path / "модель"
+    model.symlink_to(tiny_model)
+    config = run_config(model, rows, "").model_copy(update={"name": None})
+    config.train.steps = 1
+    names = [train(config, runs_dir=tmp_path / "runs").run.name for _ in range(2)]
+    assert names == ["tiny-llama-the-same-second", "tiny-llama-the-same-second-2"]
+
+
+def test_a_run_is_never_put_in_the_place_of_another(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = run_config(tiny_model, rows, "same")
+    first = runs.create("same", config, tmp_path)
+    first.events_file.touch()
+    # The first look comes too early to see the other one.
+    looks = iter([lambda *where: None, runs.check_free])
+    monkeypatch.setattr(runs, "check_free", lambda *where: next(looks)(*where))
+    with pytest.raises(RequestError, match="exists already"):
+        runs.create("same", config, tmp_path)
+    assert first.events_file.exists()
