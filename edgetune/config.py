@@ -187,7 +187,7 @@ def to_yaml(config: RunConfig, comments: bool = False) -> str:
     """The whole configuration as YAML that ``build`` reads back to the same; with ``comments``
     each setting is followed by its sentence."""
     if not comments:
-        return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+        return _dump(config.model_dump(), sort_keys=False)
     lines: list[str] = []
     for name, field in RunConfig.model_fields.items():
         value = getattr(config, name)
@@ -200,7 +200,13 @@ def to_yaml(config: RunConfig, comments: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _dump(value: Any, **style: Any) -> str:
+    text: str = yaml.safe_dump(value, allow_unicode=True, **style)
+    # PyYAML writes a character that it reads as a line end, U+0085, as it is.
+    return text if yaml.safe_load(text) == value else yaml.safe_dump(value, **style)
+
+
 def _commented(name: str, value: Any, description: str | None, indent: str) -> list[str]:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    text = _dump(value, default_flow_style=True, width=10_000)
     text = text.removesuffix("\n").removesuffix("\n...")
     return [f"{indent}# {' '.join((description or '').split())}", f"{indent}{name}: {text}"]

@@ -5,17 +5,17 @@ nothing else reaches an optimized BLAS; the model's own elsewhere) and that noth
 the way: a fused model is saved in float32.
 """
 
-import errno
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgetune import device, hub
+from edgetune.arrays import load_arrays, save_arrays
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import EdgetuneError, RequestError
+from edgetune.train import adapters
 
 device.prepare()
 
@@ -110,8 +110,6 @@ def attach_adapter(loaded: Loaded, adapter: Path) -> None:
 
     Raises RequestError if the adapter is damaged or of another model.
     """
-    from edgetune.train import adapters
-
     parameters = read_adapter_config(adapter)
     try:
         weights = load_arrays(adapter / "adapters.safetensors")
@@ -182,27 +180,6 @@ def copy_tokenizer(tokenizer: Tokenizer, output: Path, template: str) -> None:
     config_file.write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
     # A template in its own file would win over the one just written.
     (output / "chat_template.jinja").write_text(template, encoding="utf-8")
-
-
-def load_arrays(file: Path) -> dict[str, mx.array]:
-    """The arrays of a safetensors file, read now and not on first use."""
-    arrays = mx.load(str(file))
-    assert isinstance(arrays, dict)
-    mx.eval(arrays)
-    return arrays
-
-
-def save_arrays(file: Path, arrays: dict[str, mx.array]) -> None:
-    """Write a safetensors file, in place (callers see to the atomicity of the whole).
-
-    Raises OSError, where MLX itself has only a RuntimeError without a cause for a full disk.
-    """
-    try:
-        mx.save_safetensors(str(file), arrays, {"format": "mlx"})
-    except RuntimeError as error:
-        full = shutil.disk_usage(file.parent).free < sum(array.nbytes for array in arrays.values())
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, os.strerror(number), str(file)) from error
 
 
 def log_probabilities(model: nn.Module, ids: Any, positions: Any) -> Any:

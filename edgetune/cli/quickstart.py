@@ -84,9 +84,10 @@ def _show(result: "QuickstartResult") -> None:
     for name, score in result.tuned.items():
         shown: set[str] = set()
         for index, item in enumerate(score.graded):
-            if item.task in shown or len(shown) >= 3:
+            kind = item.task or item.prompt  # rows without tasks are each of their own kind
+            if kind in shown or len(shown) >= 3:
                 continue
-            shown.add(item.task)
+            shown.add(kind)
             before = result.base[name].graded[index].answer
             examples.add_row(
                 Text(" ".join(item.prompt.split())),
@@ -103,6 +104,10 @@ def _show(result: "QuickstartResult") -> None:
         base = result.base[name].exact_match
         scores.add_row(name, str(score.rows), f"{base:.3f}", f"{score.exact_match:.3f}")
     out.print(scores)
+    training = result.summary["training"]
+    if training["validation_loss"] is not None:
+        before, after = training["first_validation_loss"], training["validation_loss"]
+        out.print(f"validation loss per trained token: {before:.3f} before, {after:.3f} after")
     if "cloze" in result.summary["base"]:
         known = result.summary["base"]["cloze"]
         out.print(

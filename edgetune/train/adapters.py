@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgetune import device
+from edgetune.arrays import save_arrays
 from edgetune.config import AdapterConfig
 from edgetune.errors import RequestError
-from edgetune.models import save_arrays
 
 device.prepare()
 

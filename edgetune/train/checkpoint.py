@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgetune import device, paths
-from edgetune.models import load_arrays, save_arrays
+from edgetune.arrays import load_arrays, save_arrays
 
 device.prepare()
 

@@ -261,7 +261,7 @@ def test_what_cannot_be_masked_exactly_is_a_problem_of_the_row(
 def test_an_answer_that_the_tokenizer_cannot_write_is_a_problem(shared_data: Path) -> None:
     tokenizer = Tokenizer.from_directory(shared_data / "models" / "babyllama")
     item = conversation(("user", "what?"), ("assistant", "π"))
-    with pytest.raises(RowProblem, match="no token for `π`"):
+    with pytest.raises(RowProblem, match="cannot write the character 'π'"):
         to_example(item, tokenizer, choose_template(tokenizer, "auto"))
 
 

@@ -9,20 +9,12 @@ from edgetune.errors import EdgetuneError
 
 if TYPE_CHECKING:
     from edgetune.data.formats import Conversation, Loaded
+    from edgetune.data.preview import Piece
     from edgetune.data.template import ChatTemplate
     from edgetune.data.tokenizer import Tokenizer
 
 PAGE = 20
 """Rows shown at a time."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of a row's text whose tokens are all of one kind."""
-
-    text: str
-    trained: bool
-    special: bool
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,7 @@ class Row:
     task: str
     tokens: int
     trained: int
-    pieces: list[Piece]
+    pieces: "list[Piece]"
     problem: str
     """Why it cannot be trained on; empty if it can."""
 
@@ -114,28 +106,19 @@ def _load(file: Path, changed: int) -> "Loaded":
 
 
 def _row(conversation: "Conversation", tokenizer: "Tokenizer", template: "ChatTemplate") -> Row:
-    from edgetune.data.template import to_example
+    from edgetune.data.preview import Piece, preview
 
     try:
-        example = to_example(conversation, tokenizer, template)
+        example, pieces = preview(conversation, tokenizer, template)
     except EdgetuneError as error:
         text = "\n".join(f"{m.role}: {m.content}" for m in conversation.messages)
         pieces = [Piece(text, trained=False, special=False)]
         return Row(conversation.line, conversation.task, 0, 0, pieces, error.message)
-    text = template.render(conversation.messages)
-    ids, offsets = tokenizer.encode_with_offsets(text)
-    trained = example.trained.tolist()
-    pieces = []
-    place = 0
-    for index, token in enumerate(ids):
-        # Tokens that share a character (bytes of one emoji) overlap: each character goes once.
-        end = max(place, offsets[index][1])
-        kind = (trained[index], token in tokenizer.special_ids)
-        if pieces and (pieces[-1].trained, pieces[-1].special) == kind:
-            pieces[-1] = Piece(pieces[-1].text + text[place:end], *kind)
-        else:
-            pieces.append(Piece(text[place:end], *kind))
-        place = end
     return Row(
-        conversation.line, conversation.task, len(ids), int(sum(trained)), pieces, problem=""
+        conversation.line,
+        conversation.task,
+        len(example.ids),
+        int(example.trained.sum()),
+        pieces,
+        problem="",
     )
