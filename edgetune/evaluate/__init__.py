@@ -132,7 +132,7 @@ def adapter_of(run: runs.Run) -> Path:
             f"The run {run.name} has no adapter yet: its training has not ended.",
             f"Go on with it: edgetune train --resume {run.name}",
         )
-    from edgetune.train import check_base
+    from edgetune.train.resume import check_base
 
     check_base(run, hub.resolve_model(run.config().model))
     return run.adapter

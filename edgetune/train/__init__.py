@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgetune import config as settings
 from edgetune import events, paths, runs
 from edgetune.errors import EdgetuneError, RequestError, explain_os_error
-from edgetune.hub import NANO
+from edgetune.train import resume as resuming
 
 if TYPE_CHECKING:
     from edgetune.data.dataset import Dataset
@@ -62,14 +61,14 @@ def train(
     folder = paths.runs_dir(runs_dir)
     run = runs.open_run(resume, folder) if resume else None
     if run is not None:
-        config = _settings_to_resume(run, config)
+        config = resuming.settings_to_resume(run, config)
     elif config is None:
         raise RequestError("There is nothing to train.", "Give settings, or a run to resume.")
-    config = _absolute(config)
+    config = resuming.absolute(config)
     _check_writable_as_text(folder, config)
     if run is None and config.name:
         runs.check_free(config.name, folder)
-    recorded = None if run is None else _recorded(run)
+    recorded = None if run is None else resuming.read_record(run)
     # Some chat templates write today's date: a resumed run goes on in the day it began.
     began = datetime.now() if recorded is None else datetime.fromisoformat(recorded["began"])
 
@@ -83,15 +82,9 @@ def train(
     loss.gathered_head(loaded.model)
     template = choose_template(loaded.tokenizer, config.data.template, began)
     dataset = prepare(config.data, config.seed, loaded.tokenizer, template)
-    facts = {
-        "began": began.isoformat(),
-        "model": {"path": str(loaded.path), "fingerprint": fingerprint(loaded.path)},
-        "settings": _decisive(config),
-        "digest": _digest(dataset),
-        **dataset.summary,
-    }
+    facts = resuming.record(config, loaded.path, dataset, began)
     if run is not None and recorded is not None:
-        _check_unchanged(run, recorded, facts)
+        resuming.check_unchanged(run, recorded, facts)
     elif run is None:
         run = _create(config, folder)
     if recorded is None:
@@ -248,139 +241,6 @@ def _keep_validation(run: runs.Run, dataset: Dataset) -> None:
         for conversation in dataset.valid_conversations
     ]
     paths.write_text(run.validation_sample, "\n".join(lines) + "\n")
-
-
-def fingerprint(model: Path) -> str:
-    """A digest of a model directory: its config, its tokenizer, and of every weight file the
-    header, the size and the first and last megabyte (the whole of a large model would take
-    minutes to read)."""
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted([*model.glob("*.json"), *model.glob("*.model"), *model.glob("*.jinja")]):
-        digest.update(file.name.encode() + file.read_bytes())
-    for file in sorted(model.glob("*.safetensors")):
-        size = file.stat().st_size
-        with file.open("rb") as handle:
-            header = int.from_bytes(handle.read(8), "little")
-            digest.update(f"{file.name} {size}".encode() + handle.read(header + (1 << 20)))
-            handle.seek(max(size - (1 << 20), 0))
-            digest.update(handle.read())
-    return digest.hexdigest()
-
-
-def check_base(run: runs.Run, model: Path) -> None:
-    """Raises RequestError if the base in ``model`` is no longer the one that the run tuned."""
-    recorded = _recorded(run)
-    if recorded is not None and recorded["model"]["fingerprint"] != fingerprint(model):
-        raise RequestError(
-            f"The base model in {model} changed since the run {run.name} was trained on it.",
-            "Put back the one it was trained on, or train again.",
-        )
-
-
-def _digest(dataset: Dataset) -> str:
-    """Of every token and mask that the run sees: any change of the data, the template, the
-    tokenizer or the split changes it."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (dataset.train, dataset.valid):
-        digest.update(len(part).to_bytes(8, "little"))
-        for example in part:
-            digest.update(len(example.ids).to_bytes(8, "little"))
-            digest.update(example.ids.tobytes() + example.trained.tobytes())
-    return digest.hexdigest()
-
-
-def _settings_to_resume(run: runs.Run, asked: settings.RunConfig | None) -> settings.RunConfig:
-    own = run.config()
-    if asked is None:
-        return own
-    before, after = _flat(own.model_dump()), _flat(_absolute(asked).model_dump())
-    _refuse_changes(run, before, after | {"name": own.name})
-    return own
-
-
-def _refuse_changes(run: runs.Run, before: dict[str, Any], after: dict[str, Any]) -> None:
-    changes = [
-        f"{name}: {before[name]!r} → {after.get(name)!r}"
-        for name in before
-        if before[name] != after.get(name)
-    ]
-    if changes:
-        raise RequestError(
-            f"The run {run.name} cannot be resumed with other settings ({'; '.join(changes)}).",
-            "Resume it as it was, or start a new run.",
-        )
-
-
-def _decisive(config: settings.RunConfig) -> dict[str, Any]:
-    """The settings that a run may not change. Names and places may: what lies there is compared
-    by its content."""
-    places = ("name", "model", "data.train", "data.valid")
-    return {key: value for key, value in _flat(config.model_dump()).items() if key not in places}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def _recorded(run: runs.Run) -> dict[str, Any] | None:
-    """What data.json says of the run as it began; None if it was killed before it was written,
-    so that nothing was trained yet."""
-    try:
-        before: dict[str, Any] = json.loads(run.data_file.read_text(encoding="utf-8"))
-        datetime.fromisoformat(before["began"])
-        if {"settings", "digest"} <= before.keys() and "fingerprint" in before["model"]:
-            return before
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise RequestError(
-        f"{run.data_file} is damaged, so it cannot be told whether the data changed.",
-        "Start a new run.",
-    )
-
-
-def _check_unchanged(run: runs.Run, before: dict[str, Any], facts: dict[str, Any]) -> None:
-    _refuse_changes(run, before["settings"], facts["settings"])
-    changed = []
-    if before["model"]["fingerprint"] != facts["model"]["fingerprint"]:
-        changed.append(f"the model in {facts['model']['path']}")
-    if before["digest"] != facts["digest"]:
-        files = {source["file"]: source["sha256"] for source in before.get("sources", [])}
-        differ = [
-            source["file"]
-            for source in facts.get("sources", [])
-            if files.get(source["file"]) != source["sha256"]
-        ]
-        changed.append("the data" + (f" ({', '.join(differ)})" if differ else ""))
-    if changed:
-        raise RequestError(
-            f"The run {run.name} cannot be resumed: {' and '.join(changed)} changed since "
-            "it began.",
-            "Put back what it began with, or start a new run.",
-        )
-
-
-def _absolute(config: settings.RunConfig) -> settings.RunConfig:
-    """The configuration with existing paths made absolute, so that it runs from any folder."""
-
-    def full(text: str) -> str:
-        return str(Path(text).resolve()) if Path(text).exists() else text
-
-    data = config.data.model_copy(
-        update={
-            "train": [full(file) for file in config.data.train],
-            "valid": [full(file) for file in config.data.valid],
-        }
-    )
-    model = config.model if config.model == NANO else full(config.model)
-    return config.model_copy(update={"data": data, "model": model})
 
 
 def _check_writable_as_text(folder: Path, config: settings.RunConfig) -> None:
