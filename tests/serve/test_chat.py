@@ -99,6 +99,8 @@ class Terminal:
     def __init__(self, command: list[str], home: Path) -> None:
         self.pid, self._handle = pty.fork()
         if self.pid == 0:
+            # A shell ignores the signal for what it runs in the background, tests among it.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.environ |= {"TERM": "xterm", "EDGETUNE_HOME": str(home)}
             os.execv(command[0], command)
         self.seen = ""
