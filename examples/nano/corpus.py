@@ -173,6 +173,7 @@ def digest(texts: list[str]) -> str:
 def write(path: Path, count: int, seed: int = SEED) -> str:
     """Write `count` documents as JSON lines and return their digest."""
     texts = [document.text for document in documents(count, seed)]
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8", newline="\n") as stream:
         for text in texts:
