@@ -1,7 +1,5 @@
 """What the terminal shows while work goes on, from events alone; always on stderr."""
 
-import os
-import sys
 import time
 from types import TracebackType
 
@@ -47,7 +45,7 @@ class TrainDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._stop()
 
     def show(self, event: events.Event) -> None:
         """Show one event."""
@@ -66,8 +64,12 @@ class TrainDisplay:
             case events.Progress():
                 self._say(f"{event.stage} {event.done}/{event.total}")
             case events.RunEnded():
-                self._progress.stop()
+                self._stop()
                 self._say(f"training {event.reason} at step {event.step}")
+
+    def _stop(self) -> None:
+        if self._progress.live.is_started:  # else it would leave an empty line
+            self._progress.stop()
 
     def _say(self, text: str) -> None:
         # In a file or a pipe every message stays one line.
@@ -147,11 +149,6 @@ class Steps:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-
-def colours_wanted() -> bool:
-    """Whether stdout is a terminal that wants colour."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _memory(size: int) -> str:

@@ -158,7 +158,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "edgetune"
-        return f"{error.format_message().strip()} Try `{command} --help`.", error.exit_code
+        text = error.format_message().strip()
+        text += "" if text.endswith((".", "?", "!")) else "."
+        return f"{text} Try `{command} --help`.", error.exit_code
     if isinstance(error, OSError):
         error = explain_os_error(error, "reading or writing files")
     if isinstance(error, EdgetuneError):

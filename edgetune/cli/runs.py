@@ -138,7 +138,7 @@ def _print_list(summaries: "list[Summary]", folders: bool) -> None:
     for title in ("run", "model"):
         table.add_column(title, overflow="fold")
     table.add_column("state", no_wrap=True)
-    for title in ("step", "train loss", "valid. loss", "exports"):
+    for title in ("step", "loss", "valid.", "exports"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("changed", no_wrap=True)
     for item in summaries:
@@ -150,9 +150,16 @@ def _print_list(summaries: "list[Summary]", folders: bool) -> None:
             _loss(item.train_loss),
             _loss(item.validation_loss),
             str(len(item.exports)),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(item.updated)),
+            _moment(item.updated),
         )
     console().print(table)
+
+
+def _moment(seconds: float) -> str:
+    """The time of a moment today, the date of an earlier one."""
+    then, now = time.localtime(seconds), time.localtime()
+    today = then[:3] == now[:3]
+    return time.strftime("%H:%M" if today else "%Y-%m-%d", then)
 
 
 def _loss(value: float | None) -> str:

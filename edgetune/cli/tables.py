@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from edgetune.quantize.reference import Verification
 
 
+_UNBOUNDED = 10_000
+"""Characters in a line where no terminal limits it."""
+
+
 def console() -> Console:
-    """A console on stdout, made when needed so that a redirected stdout is respected."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """A console on stdout, made when needed so that a redirected stdout is respected: in a file
+    or a pipe every row stays one line."""
+    made = Console(highlight=False, markup=False, emoji=False)
+    if not made.is_terminal:
+        made.width = _UNBOUNDED
+    return made
 
 
 def print_exports(verifications: "Sequence[Verification]") -> None:

@@ -36,7 +36,8 @@ def command(
         print_checks(result)
         print_exports([result])
     if result.verdict != "verified":
+        reasons = "; ".join(reason.rstrip(".") for reason in result.reasons)
         raise EdgetuneError(
-            f"{gguf} is not the model in {against}: {'; '.join(result.reasons)}.",
+            f"{gguf} is not the model in {against}: {reasons}.",
             "Export it again.",
         )

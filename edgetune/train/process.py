@@ -165,13 +165,6 @@ class Follower:
         self._offset += end
         return list(events.read(data[:end].decode("utf-8", errors="replace")))
 
-    def skip(self) -> None:
-        """Pass over what is there already."""
-        try:
-            self._offset = self._file.stat().st_size
-        except FileNotFoundError:
-            self._offset = 0
-
 
 def _file(name: str) -> Path:
     for folder in (paths.home() / "logs", Path(tempfile.gettempdir()) / f"edgetune-{os.getuid()}"):
