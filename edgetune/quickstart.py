@@ -1,6 +1,6 @@
 """The whole way in one call: tune, compare with the base, export, verify, measure the export.
 
-With the embedded model and data it needs no network and takes about two minutes on two cores;
+With the embedded model and data it needs no network and takes one to two minutes on two cores;
 with ``model`` and ``data`` it does the same with one's own.
 """
 
@@ -48,8 +48,8 @@ class QuickstartResult:
 def embedded_settings() -> settings.RunConfig:
     """Settings for the embedded model and data.
 
-    A 3.5-million-parameter base wants a ten times higher learning rate than a large one, and more
-    passes: its rows are short and its adapter has to carry everything it knows of instructions.
+    A 3.5-million-parameter base wants a ten times higher learning rate than a large one, and its
+    rows are so short that many make a step.
     """
     return settings.RunConfig(
         name=NAME,
@@ -62,7 +62,7 @@ def embedded_settings() -> settings.RunConfig:
         ),
         adapter=settings.AdapterConfig(rank=16, alpha=32.0),
         train=settings.TrainConfig(
-            epochs=5,
+            epochs=3,
             batch_size=32,
             learning_rate=2e-3,
             warmup_ratio=0.1,

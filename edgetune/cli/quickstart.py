@@ -20,7 +20,7 @@ def command(
     runs_dir: Annotated[Path | None, typer.Option(help="Folder of the runs.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """The whole way in two minutes, with no network: tune the embedded model on the embedded
+    """The whole way in a minute or two, with no network: tune the embedded model on the embedded
     instructions, compare it with its base, export it, verify the files, and chat with one."""
     from edgetune import events
     from edgetune.cli.display import Steps, TrainDisplay

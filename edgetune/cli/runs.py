@@ -135,10 +135,11 @@ def _print_list(summaries: "list[Summary]", folders: bool) -> None:
     from edgetune.cli.tables import console
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("run", "model"):
-        table.add_column(title, overflow="fold")
+    # Too narrow a terminal folds the model, not the name that other commands take.
+    table.add_column("run", overflow="fold", no_wrap=not folders)
+    table.add_column("model", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for title in ("step", "loss", "valid.", "exports"):
+    for title in ("step", "loss", "valid.", "GGUF"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("changed", no_wrap=True)
     for item in summaries:

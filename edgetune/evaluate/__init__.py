@@ -104,7 +104,9 @@ def evaluate(
     }
     if target.endswith(".gguf"):
         if base:
-            raise RequestError("A GGUF file has no base model to compare with.", "Leave out --base")
+            raise RequestError(
+                "A GGUF file has no base model to compare with.", "Leave out --base."
+            )
         return [Evaluation(target, "gguf", _gguf_scores(Path(target), sets, progress), {})]
     run = runs.find_run(target, paths.runs_dir(runs_dir))
     if run is None:

@@ -24,7 +24,8 @@ _HELP = """\
 /system TEXT   set the system message; without TEXT: remove it
 /exit          leave
 A line that ends with \\ goes on in the next one.
-Ctrl-C stops an answer and keeps what there is of it; at an empty prompt it leaves, as Ctrl-D."""
+Ctrl-C stops an answer and keeps what there is of it; at an empty prompt it
+leaves, as Ctrl-D."""
 
 
 class _Leave(Exception):

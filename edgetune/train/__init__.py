@@ -139,6 +139,8 @@ def _work(
                 device=device.describe().name,
             )
         )
+        if resumed is not None and step == plan.steps:
+            notes.append("All steps of this run were taken before; only its end is written again.")
         for note in [*loaded.notes, *_data_notes(dataset), *notes]:
             say(events.Note(message=note))
         requested = stop_requested or (lambda: False)

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from edgetune import events, runs
-from edgetune.cli import main
+from edgetune.cli import main, tables
+from edgetune.cli import runs as runs_command
 from edgetune.config import DataConfig, RunConfig
 
 
@@ -135,3 +137,34 @@ def test_looking_at_a_run_does_not_make_it_look_busy(folder: Path) -> None:
         assert done.process() is None
     with done.working():
         assert done.process() == os.getpid()
+
+
+def test_the_list_keeps_names_whole_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = runs.Summary(
+        name="nano-first-try",
+        path=Path("runs/nano-first-try"),
+        model="nano",
+        state="interrupted",
+        step=1000,
+        steps=3000,
+        train_loss=1.25,
+        validation_loss=1.5,
+        exports=[],
+        updated=0.0,
+    )
+    wide = Console(highlight=False, markup=False, emoji=False, width=80)
+    monkeypatch.setattr(tables, "console", lambda: wide)
+    runs_command._print_list([summary], folders=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert "nano-first-try" in lines[1]
+
+
+def test_in_a_pipe_every_row_stays_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run(folder, "list") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3

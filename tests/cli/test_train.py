@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from edgetune import events
+from edgetune.cli.display import TrainDisplay
 from edgetune.cli.train import stop_on_signal
 
 STARTED = events.RunStarted(
@@ -42,3 +43,12 @@ def test_while_a_run_trains_the_first_signal_asks_and_the_second_ends() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_outside_a_terminal_the_display_adds_no_empty_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with TrainDisplay() as display:
+        display.show(STARTED)
+        display.show(events.RunEnded(reason="completed", step=2))
+    assert "" not in capsys.readouterr().err.splitlines()
