@@ -110,9 +110,10 @@ def suit_threads(parameters: int) -> None:
     """Let the BLAS use one thread for a model of few ``parameters``, unless the user set a number.
 
     Its threads wait for each other by spinning. Below about ten million parameters a matrix
-    product takes a millisecond or two, so waiting costs more than sharing saves as soon as
-    anything else runs: measured, a training step of 3.5 million parameters took 240 ms with one
-    thread and 360 to 560 ms with two on two busy cores.
+    product takes a millisecond or two, and as soon as anything else runs, waiting costs more than
+    sharing saves. Measured, a training step of 3.5 million parameters on two cores: 240 ms with
+    one thread, idle or not; with two 180 ms on an idle machine and 360 to 560 ms beside other
+    work.
     """
     blas = _openblas()
     if blas is None or {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"} & os.environ.keys():
