@@ -25,7 +25,7 @@ import mlx.core as mx  # noqa: E402
 import mlx.nn as nn  # noqa: E402
 from mlx_lm.models.llama import Model, ModelArgs  # noqa: E402
 
-ROUNDS, STEPS, BATCH, LONGEST = 5, 6, 8, 512
+ROUNDS, STEPS, BATCH, LONGEST = 5, 2, 8, 512
 
 
 def build(vocabulary: int) -> nn.Module:
