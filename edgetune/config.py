@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from edgetune.errors import RequestError, explain_os_error
 
@@ -19,19 +27,110 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+Format = Literal[
+    "auto",
+    "alpaca",
+    "chat",
+    "sharegpt",
+    "completion",
+    "question",
+    "text",
+    "preference",
+    "kto",
+    "seed-tasks",
+    "flan",
+]
+"""How the rows of a source are to be read; ``auto`` finds out."""
+
+
+class SourceConfig(_Section):
+    """Where rows come from and how they are read. Only a path may stand for all of it."""
+
+    path: str
+    """A file, a directory, `-` for standard input, a task file, or a Hugging Face dataset id."""
+    format: Format = "auto"
+    """The rows' format, instead of the one recognized."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Which key of a row holds what, e.g. `{instruction: question_text, output: reply}`."""
+    weight: float = Field(default=1.0, gt=0)
+    """How often a row is visited per epoch; 0.5: another half of the rows in every epoch."""
+    system: str = ""
+    """System message for the rows that have none."""
+    task: str = ""
+    """Name of the task for the rows that name none."""
+    revision: str | None = None
+    """Of a Hugging Face dataset: commit, tag or branch; what it was is kept with the run."""
+    subset: str = ""
+    """Of a Hugging Face dataset with several configurations: which one."""
+    split: str = "train"
+    """Of a Hugging Face dataset: which of its splits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _as_path(self, whole: SerializerFunctionWrapHandler) -> Any:
+        # Written as it is mostly given.
+        values = whole(self)
+        return self.path if self == type(self)(path=self.path) else values
+
+
+class MixtureConfig(_Section):
+    """How much of each task or source an epoch holds."""
+
+    method: Literal["none", "proportional", "temperature", "equal"] = "none"
+    """none: every row by its source's weight; proportional: by size, at most `cap` rows each;
+    temperature: by size to the power 1 / `temperature`; equal: the same number of each."""
+    by: Literal["task", "source"] = "task"
+    """What is balanced."""
+    cap: int | None = Field(default=None, ge=1)
+    """Most rows of one task (or source) that count (examples-proportional mixing of FLAN)."""
+    temperature: float = Field(default=2.0, ge=1)
+    """1 keeps the proportions, a large one makes all tasks equal (mixing rates of T5)."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Factors by name of task (or source path), on top of the method."""
+
+
 class DataConfig(_Section):
     """Where the rows come from and how they become tokens."""
 
-    train: list[str] = Field(default_factory=list)
-    """Files with training rows (JSON or JSONL)."""
-    valid: list[str] = Field(default_factory=list)
-    """Files with validation rows; none: `valid_fraction` of the training rows is held out."""
+    train: list[SourceConfig] = Field(default_factory=list)
+    """Sources of training rows: files, directories, `-`, task files, Hugging Face datasets."""
+    valid: list[SourceConfig] = Field(default_factory=list)
+    """Sources of validation rows; none: a part of the training rows is held out."""
     valid_fraction: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the training rows held out for validation when `valid` names no file."""
-    template: Literal["auto", "plain"] = "auto"
-    """Chat template: the model's own where it has one, else `plain` (auto); or always `plain`."""
+    """Share of the training rows held out for validation when `valid` names nothing."""
+    split_by: Literal["row", "task", "group"] = "row"
+    """What is held out: rows, whole tasks, or whole groups (rows with one value of `group`)."""
+    group: str = ""
+    """Key of the rows that names their group."""
+    valid_tasks: list[str] = Field(default_factory=list)
+    """Tasks that are held out whole, by name, instead of by chance."""
+    mixture: MixtureConfig = Field(default_factory=MixtureConfig)
+    """How much of each task or source an epoch holds."""
+    template: str = "auto"
+    """Chat template: the model's own where it has one, else plain (auto); a built-in one
+    (chatml, alpaca, llama-3, mistral, gemma, phi-3, zephyr, plain); or a Jinja file."""
+    thinking: Literal["auto", "on", "off"] = "auto"
+    """Switch of templates that can think; auto: their default, and on for rows with reasoning."""
+    template_variables: dict[str, Any] = Field(default_factory=dict)
+    """Further variables for the chat template, kept with the adapter as its defaults."""
+    train_on: Literal["answers", "last", "everything"] = "answers"
+    """What is learned: all answers, only a conversation's last one, or all its tokens."""
+    train_reasoning: bool = True
+    """Whether the reasoning before an answer is learned, or only read."""
     max_length: int = Field(default=1024, ge=8)
-    """Longest example in tokens; longer ones are left out and listed in data.json."""
+    """Longest example in tokens."""
+    overlong: Literal["leave_out", "cut"] = "leave_out"
+    """What becomes of longer ones: left out and listed in data.json, or cut at the end."""
+    bad_rows: Literal["refuse", "leave_out"] = "refuse"
+    """Rows that cannot be read: refuse to train, or leave them out and list them in data.json."""
+    strict: bool = False
+    """Refuse to train on data with warnings as well."""
+    cache: bool = True
+    """Keep tokenized rows, by content, template and tokenizer, for the next run."""
 
 
 class AdapterConfig(_Section):
@@ -193,8 +292,9 @@ def to_yaml(config: RunConfig, comments: bool = False) -> str:
         value = getattr(config, name)
         if isinstance(value, _Section):
             lines.append(f"{name}:  # {(type(value).__doc__ or '').strip()}")
+            values = value.model_dump()
             for inner, inner_field in type(value).model_fields.items():
-                lines += _commented(inner, getattr(value, inner), inner_field.description, "  ")
+                lines += _commented(inner, values[inner], inner_field.description, "  ")
         else:
             lines += _commented(name, value, field.description, "")
     return "\n".join(lines) + "\n"
