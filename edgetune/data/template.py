@@ -1,164 +1,30 @@
-"""Conversation -> prompt text, token ids, and which of them are trained.
-
-Training, evaluation, verification and chat all render prompts here. A template is rendered as
-transformers' ``apply_chat_template`` does it: a sandboxed Jinja, since templates come with models
-and are not to be trusted.
+"""Conversation -> token ids, and how much each of them counts in the loss.
 
 The trained tokens are found by construction, not by searching for markers. For an assistant turn
 the *prompt* is the conversation before it with the generation prompt, exactly what a chat hands
-to the model. Its token ids have to be the first ids of the whole conversation; what follows, up
-to and including the first control token (``</s>``, ``<|im_end|>``, …), is what the model is to
-write, and is trained. Where a template or a tokenizer does not keep to this, so that training and
-chat would see different tokens, the row is a RowProblem and never an example.
+to the model. It has to be how the rendered conversation begins, and a token has to begin where it
+ends; what follows, up to and including the end token (``</s>``, ``<|im_end|>``, …), is what the
+model is to write, and is trained. Where a template has ``{% generation %}`` markers, they must
+agree. Where a template writes an answer in another way once the conversation goes on (reasoning
+is left out of the history), such an answer gets an example of its own: the conversation as the
+chat sees it at that turn. What cannot be had exactly is a RowProblem and never an example.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, Protocol
 
-import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 import numpy as np
-import tokenizers
 
-from edgetune.data.formats import Conversation, Message
+from edgetune.data.conversation import Conversation, Message
+from edgetune.data.drafts import Draft, Drafter, MaskOptions, Unfit
+from edgetune.data.rendering import AnyMessage, ChatTemplate, as_dict
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 
-PLAIN = (
-    "{{ bos_token }}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"
-    "{% elif message['role'] == 'user' %}{{ message['content'] + '\\n' }}"
-    "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim }}{{ eos_token }}"
-    "{% else %}{{ raise_exception('unknown role: ' + message['role']) }}"
-    "{% endif %}{% endfor %}"
-)
-"""Template for a base model without one of its own: no token that the base has not seen.
-
-The answer begins with the space that words have in running text and ends with the model's own
-end token; the prompt ends with the newline before it, so no token lies across the border.
-"""
-
-PLAIN_ONE_LINE = PLAIN.replace(
-    "{{ message['content'] + '\\n\\n' }}", "{{ message['content'] | replace('\\n', ' ') + ' ' }}"
-).replace("{{ message['content'] + '\\n' }}", "{{ message['content'] | replace('\\n', ' ') }}")
-"""The same for a vocabulary that cannot write a newline; only the answer's space divides."""
-
 _CHUNK = 256
 # Conversations tokenized together: enough to keep all cores busy, little enough to hold.
-
-
-class _Generation(jinja2.ext.Extension):
-    """``{% generation %}`` marks the assistant's part in some templates; here it only groups."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2's own protocol
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.Scope(body, lineno=line)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes for HTML.
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _environment(now: datetime | None) -> jinja2.Environment:
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: (now or datetime.now()).strftime(form)
-    return environment
-
-
-class ChatTemplate:
-    """A chat template, compiled; it renders the same text as transformers."""
-
-    def __init__(
-        self, source: str, bos: str, eos: str, name: str, now: datetime | None = None
-    ) -> None:
-        """``bos`` and ``eos`` are the model's token texts ("" for none); ``name`` is shown.
-        A template that writes the date takes it from ``now``, else from the clock.
-
-        Raises RequestError if ``source`` is no valid template.
-        """
-        self.source, self.bos, self.eos, self.name = source, bos, eos, name
-        try:
-            self._compiled = _environment(now).from_string(source)
-        except jinja2.TemplateError as error:
-            raise RequestError(f"The {name} chat template is not valid Jinja: {error}.") from None
-        tokens = {"bos_token": bos, "eos_token": eos}
-        self._tokens = {key: text for key, text in tokens.items() if text}
-
-    def render(
-        self,
-        messages: Sequence[Message | Mapping[str, Any]],
-        add_generation_prompt: bool = False,
-        **variables: Any,
-    ) -> str:
-        """The text of a conversation, with what begins an answer if ``add_generation_prompt``.
-
-        ``variables`` are handed to the template (e.g. ``enable_thinking``). Raises RequestError
-        if the template refuses the conversation.
-        """
-        plain = [
-            {"role": item.role, "content": item.content}
-            if isinstance(item, Message)
-            else dict(item)
-            for item in messages
-        ]
-        given = {"tools": None, "documents": None} | self._tokens | variables
-        try:
-            return self._compiled.render(
-                messages=plain, add_generation_prompt=add_generation_prompt, **given
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
-            raise RequestError(
-                f"The {self.name} chat template refuses the conversation: {error}"
-            ) from None
-
-
-def choose_template(tokenizer: Tokenizer, choice: str, now: datetime | None = None) -> ChatTemplate:
-    """The model's own template where it has one and ``choice`` is ``auto``, else the plain one.
-    ``now`` is the time that it may write, the clock's if None.
-
-    Raises RequestError if the template is damaged, or the plain one has no token to end with.
-    """
-    if choice == "auto" and tokenizer.chat_template is not None:
-        return ChatTemplate(tokenizer.chat_template, tokenizer.bos, tokenizer.eos, "model", now)
-    if not tokenizer.eos:
-        raise RequestError(
-            "The model's tokenizer names no end-of-text token, so an answer could never end.",
-            'Add "eos_token" to its tokenizer_config.json.',
-        )
-    source = PLAIN_ONE_LINE if tokenizer.unknown_text("a\nb") else PLAIN
-    return ChatTemplate(source, tokenizer.bos, tokenizer.eos, "plain")
 
 
 @dataclass(frozen=True)
@@ -167,11 +33,19 @@ class Example:
 
     ids: np.ndarray
     """Token ids, int32, (n,)."""
-    trained: np.ndarray
-    """bool, (n,): whether token i is to be learned, predicted from those before it."""
+    weights: np.ndarray
+    """float32, (n,): how much token i, predicted from those before it, counts in the loss."""
     task: str
     file: str
     line: int
+    notes: tuple[str, ...] = ()
+    """What had to be done for it to fit, one phrase each."""
+
+    @property
+    def trained(self) -> np.ndarray:
+        """bool, (n,): whether token i is learned."""
+        trained: np.ndarray = self.weights > 0
+        return trained
 
 
 class RowProblem(RequestError):
@@ -183,169 +57,234 @@ class RowProblem(RequestError):
         self.reason, self.file, self.line = reason, file, line
 
 
-def prompt_ids(
-    messages: Sequence[Message | Mapping[str, Any]], tokenizer: Tokenizer, template: ChatTemplate
-) -> list[int]:
-    """Token ids of the prompt for the next answer.
+class _Encoding(Protocol):
+    @property
+    def ids(self) -> list[int]: ...
+    def char_to_token(self, position: int) -> int | None: ...
+    def token_to_chars(self, token: int) -> tuple[int, int] | None: ...
 
-    Raises RequestError where a message has a control token written out in it, as it would end
-    the message or begin another.
+
+def prompt_ids(
+    messages: Sequence[AnyMessage],
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    tools: Sequence[dict[str, Any]] = (),
+    **variables: Any,
+) -> list[int]:
+    """Token ids of the prompt for the next answer; a control token that is written out in a
+    message is text like any other.
+
+    Raises RequestError where the template refuses the messages or the vocabulary cannot write
+    them.
     """
-    for item in messages:
-        content = item.content if isinstance(item, Message) else item["content"]
-        if found := tokenizer.special_text(content):
-            raise RequestError(
-                f"The text of a message holds `{found}`, a control token of this model.",
-                "Write it in another way.",
-            )
-    text = template.render(messages, add_generation_prompt=True)
-    if unknown := tokenizer.unknown_text(text):
+    dicts = [as_dict(item) if isinstance(item, Message) else dict(item) for item in messages]
+    (marked, marked_tools), marks = tokenizer.guard.mark([dicts, list(tools)])
+    text = template.render(marked, add_generation_prompt=True, tools=marked_tools, **variables)
+    if unknown := tokenizer.unknown_text(text.translate(marks)):
         raise RequestError(
             f"This model's vocabulary cannot write the character {unknown!r}.", "Leave it out."
         )
-    return tokenizer.encode(text)
+    if not marks:
+        return tokenizer.encode(text)
+    return tokenizer.encode_pieces(tokenizer.guard.pieces(text, marks)).ids
 
 
 def stop_ids(tokenizer: Tokenizer, template: ChatTemplate) -> frozenset[int]:
-    """The tokens that end an answer: the model's own and the one that ``template`` writes.
+    """The tokens that end an answer: the model's own and those that ``template`` writes.
 
-    Raises RequestError if the template writes none.
+    Raises RequestError if the template writes none, or if its answers cannot be told exactly.
     """
-    probe = Conversation((Message("user", "a"), Message("assistant", "b")))
-    example = to_example(probe, tokenizer, template)
-    return tokenizer.eos_ids | {int(example.ids[np.flatnonzero(example.trained)[-1]])}
+    return _Masker(tokenizer, template, MaskOptions()).stops
 
 
 def to_example(conversation: Conversation, tokenizer: Tokenizer, template: ChatTemplate) -> Example:
     """The ids of a conversation, with every assistant turn and its end token trained.
 
-    Raises RowProblem where that cannot be done exactly.
+    Raises RowProblem where that cannot be done exactly, or not in a single example, and
+    RequestError for a template of which no answer can be told exactly.
     """
     [result] = to_examples([conversation], tokenizer, template)
     if isinstance(result, RowProblem):
         raise result
-    return result
+    if len(result) > 1:
+        raise RowProblem(
+            "the chat template changes an answer once the conversation goes on",
+            conversation.file,
+            conversation.line,
+        )
+    return result[0]
 
 
 def to_examples(
-    conversations: Iterable[Conversation], tokenizer: Tokenizer, template: ChatTemplate
-) -> Iterator[Example | RowProblem]:
-    """``to_example`` for many conversations, in their order, tokenized in batches."""
+    conversations: Iterable[Conversation],
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    options: MaskOptions | None = None,
+) -> Iterator[list[Example] | RowProblem]:
+    """The examples of each conversation, in their order, tokenized in batches: mostly one, more
+    where the template rewrites what was said before, or why there is none.
+
+    Raises RequestError for a template of which no answer can be told exactly.
+    """
+    masker = _Masker(tokenizer, template, options or MaskOptions())
     source = iter(conversations)
     while chunk := list(islice(source, _CHUNK)):
-        rendered = [_try_render(conversation, tokenizer, template) for conversation in chunk]
-        texts = [
-            text
-            for item in rendered
-            if isinstance(item, _Rendered)
-            for text in (item.whole, *(turn.prompt for turn in item.turns))
-        ]
-        encodings = iter(tokenizer.encode_batch(texts))
-        for conversation, item in zip(chunk, rendered, strict=True):
+        yield from masker.examples(chunk)
+
+
+class _Masker:
+    """Turns conversations into examples for one tokenizer and template."""
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, options: MaskOptions) -> None:
+        self._tokenizer, self._template = tokenizer, template
+        self._drafter = Drafter(tokenizer, template, options)
+        written = (i for end in self._drafter.ends for i in tokenizer.encode(end))
+        self.stops = tokenizer.eos_ids | frozenset(written)
+        self._check()
+
+    def examples(self, chunk: Sequence[Conversation]) -> Iterator[list[Example] | RowProblem]:
+        """The examples of each conversation of a chunk, or why there are none."""
+        drafted = [self._try(conversation) for conversation in chunk]
+        texts: list[str] = []
+        for item in drafted:
+            if isinstance(item, RowProblem):
+                continue
+            for draft in item[0]:
+                texts += self._texts(draft)
+        encodings: Iterator[_Encoding] = iter(self._tokenizer.encode_batch(texts))
+        for conversation, item in zip(chunk, drafted, strict=True):
             if isinstance(item, RowProblem):
                 yield item
                 continue
-            whole = next(encodings)
-            prompts = [next(encodings).ids for _ in item.turns]
+            # All of a row's encodings are taken, also where one of them shows a problem.
+            taken = [[next(encodings) for _ in self._texts(draft)] for draft in item[0]]
             try:
-                yield _mask(conversation, item, whole, prompts, tokenizer)
-            except RowProblem as problem:
-                yield problem
+                yield [
+                    self._example(conversation, draft, parts, item[1])
+                    for draft, parts in zip(item[0], taken, strict=True)
+                ]
+            except Unfit as reason:
+                yield self._retry(conversation, reason)
+
+    def _texts(self, draft: Draft) -> list[str]:
+        """What has to be encoded for a draft by the common way: the text, and of each prompt what
+        follows its last control token."""
+        if draft.marks:
+            return []
+        return [draft.text, *(draft.text[start:end] for start, end in draft.prompts)]
+
+    def _example(
+        self,
+        conversation: Conversation,
+        draft: Draft,
+        parts: Sequence[_Encoding],
+        notes: tuple[str, ...],
+    ) -> Example:
+        """Find the tokens of the stretches; raises Unfit where training and chat would differ."""
+        guard = self._tokenizer.guard
+        if draft.marks:
+            texts = [draft.text, *(draft.text[start:end] for start, end in draft.prompts)]
+            encode = self._tokenizer.encode_pieces
+            parts = [encode(guard.pieces(text, draft.marks)) for text in texts]
+        whole, tails = parts[0], parts[1:]
+        ids = whole.ids
+        firsts: dict[int, int] = {}
+        for (start, end), tail, name in zip(draft.prompts, tails, draft.names, strict=True):
+            # Texts between control tokens are encoded apart, so the tail shows the whole prompt.
+            token = whole.char_to_token(start)
+            begin = 0 if start == 0 or token is None else token
+            first = begin + len(tail.ids)
+            if ids[begin:first] != tail.ids:
+                raise Unfit(f"{name}: {_ACROSS}")
+            firsts[end] = first
+        weights = np.zeros(len(ids), dtype=np.float32)
+        for stretch in draft.stretches:
+            first = firsts.get(stretch.start, -1)
+            if first < 0:
+                first = _token_from(whole, stretch.start, len(draft.text))
+            last = _token_before(whole, stretch.end, len(ids))
+            weights[first:last] = stretch.weight
+        for stretch in draft.stretches:
+            if stretch.start in firsts and stretch.weight:
+                end = _token_before(whole, stretch.end, len(ids))
+                if ids[end - 1] not in self.stops:
+                    raise Unfit("the tokenizer has no token for the end that the template writes")
+        # Nothing comes before the first token, so it cannot be predicted.
+        weights[:1] = 0
+        return Example(
+            np.array(ids, dtype=np.int32),
+            weights,
+            conversation.task,
+            conversation.file,
+            conversation.line,
+            notes,
+        )
+
+    def _try(self, conversation: Conversation) -> tuple[list[Draft], tuple[str, ...]] | RowProblem:
+        try:
+            return self._drafter.drafts_of(conversation)
+        except Unfit as reason:
+            return RowProblem(str(reason), conversation.file, conversation.line)
+
+    def _retry(self, conversation: Conversation, reason: Unfit) -> list[Example] | RowProblem:
+        """Without the white space in front of its answers, which may not be what begins one."""
+        trimmed = replace(
+            conversation,
+            messages=tuple(
+                replace(message, content=message.content.lstrip())
+                if message.role == "assistant" and not message.reasoning
+                else message
+                for message in conversation.messages
+            ),
+        )
+        problem = RowProblem(str(reason), conversation.file, conversation.line)
+        if trimmed == conversation:
+            return problem
+        [result] = self.examples([trimmed])
+        if isinstance(result, RowProblem):
+            return problem
+        note = "the white space in front of an answer is left out: no chat could begin one with it"
+        return [replace(example, notes=(*example.notes, note)) for example in result]
+
+    def _check(self) -> None:
+        """Raises RequestError unless the answer in some plain conversation can be told exactly."""
+        question, answer = Message("user", "a"), Message("assistant", "b")
+        reasoned = replace(answer, reasoning="c")
+        probes = [(question, answer), (Message("system", "s"), question, answer)]
+        reasons = []
+        for messages in [*probes, (question, reasoned)]:
+            [result] = self.examples([Conversation(messages)])
+            if not isinstance(result, RowProblem):
+                return
+            reasons.append(result.reason)
+        raise RequestError(
+            f"The {self._template.name} chat template cannot be masked exactly: {reasons[0]}.",
+            "Choose another one with --template, e.g. chatml or plain.",
+        )
 
 
-@dataclass(frozen=True)
-class _Turn:
-    """One assistant turn in text."""
-
-    prompt: str
-    upto: str
-    """The conversation up to and including this turn, as it is rendered when it ends there."""
-    answer: str
-    """The message's content without white space around it."""
+_ACROSS = (
+    "a token lies across its beginning, so that a chat would never begin it that way; mostly it "
+    "helps to remove the white space in front of the answer"
+)
 
 
-@dataclass(frozen=True)
-class _Rendered:
-    whole: str
-    turns: list[_Turn]
+def _token_from(encoding: _Encoding, start: int, end: int) -> int:
+    """The first token that holds a character from ``start`` on."""
+    for position in range(start, end):
+        token = encoding.char_to_token(position)
+        if token is not None:
+            return token
+    return len(encoding.ids)
 
 
-def _try_render(
-    conversation: Conversation, tokenizer: Tokenizer, template: ChatTemplate
-) -> _Rendered | RowProblem:
-    messages = conversation.messages
-
-    def problem(reason: str) -> RowProblem:
-        return RowProblem(reason, conversation.file, conversation.line)
-
-    for number, message in enumerate(messages, 1):
-        if found := tokenizer.special_text(message.content):
-            return problem(
-                f"message {number} ({message.role}) holds `{found}`, a control token of this model"
-            )
-    try:
-        whole = template.render(messages)
-        turns = [
-            _Turn(
-                template.render(messages[:i], add_generation_prompt=True),
-                whole if i + 1 == len(messages) else template.render(messages[: i + 1]),
-                message.content.strip(),
-            )
-            for i, message in enumerate(messages)
-            if message.role == "assistant"
-        ]
-    except RequestError as error:
-        return problem(error.message)
-    if not turns:
-        return problem("it has no assistant message, so nothing could be trained")
-    if unknown := tokenizer.unknown_text(whole):
-        return problem(f"the model's vocabulary cannot write the character {unknown!r}")
-    return _Rendered(whole, turns)
-
-
-def _mask(
-    conversation: Conversation,
-    rendered: _Rendered,
-    encoding: tokenizers.Encoding,
-    prompts: list[list[int]],
-    tokenizer: Tokenizer,
-) -> Example:
-    """Find the trained span of every turn; raises RowProblem where training and chat differ."""
-    whole, ids = rendered.whole, encoding.ids
-    trained = np.zeros(len(ids), dtype=bool)
-    for number, (turn, prompt) in enumerate(zip(rendered.turns, prompts, strict=True), 1):
-
-        def problem(reason: str, number: int = number) -> RowProblem:
-            return RowProblem(f"answer {number}: {reason}", conversation.file, conversation.line)
-
-        if not whole.startswith(turn.prompt):
-            raise problem(
-                "the chat template renders the conversation before it differently from the "
-                "prompt that a chat would use"
-            )
-        first = len(prompt)
-        if ids[:first] != prompt:
-            raise problem(
-                "a token lies across its beginning, so that a chat would never begin it that way; "
-                "mostly it helps to remove the white space in front of the answer"
-            )
-        end = next((i for i in range(first, len(ids)) if ids[i] in tokenizer.special_ids), None)
-        if end is None:
-            raise problem("the chat template writes no end token after it")
-        end_from, end_to = encoding.token_to_chars(end) or (0, 0)
-        if tokenizer.special_text(whole[end_from:end_to]) is None:
-            raise problem(f"the tokenizer has no token for `{whole[end_from:end_to]}` in it")
-        if not whole[len(turn.prompt) : end_from].rstrip().endswith(turn.answer):
-            raise problem("the chat template changes its text")
-        if turn.upto[:end_to] != whole[:end_to]:
-            raise problem("the chat template changes it once the conversation goes on")
-        trained[first : end + 1] = True
-    # Nothing comes before the first token, so it cannot be predicted.
-    trained[0] = False
-    return Example(
-        np.array(ids, dtype=np.int32),
-        trained,
-        conversation.task,
-        conversation.file,
-        conversation.line,
-    )
+def _token_before(encoding: _Encoding, end: int, count: int) -> int:
+    """One past the last token that holds a character before ``end``."""
+    for position in range(end - 1, -1, -1):
+        token = encoding.char_to_token(position)
+        if token is not None:
+            # Several tokens may share a character: the bytes of an emoji.
+            while token + 1 < count and (encoding.token_to_chars(token + 1) or (end, end))[0] < end:
+                token += 1
+            return token + 1
+    return 0

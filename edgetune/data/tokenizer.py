@@ -6,13 +6,14 @@ the chat template alone, so a beginning-of-text token can neither be doubled nor
 """
 
 import json
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
+from edgetune.data.rendering import Guard
 from edgetune.errors import RequestError
 
 _FILES = (
@@ -47,6 +48,10 @@ class Tokenizer:
     """The model's own chat template (Jinja), or None."""
     files: list[Path]
     """The tokenizer's files, to be copied along with an adapter or a fused model."""
+    guard: Guard
+    """Finds and marks the control tokens' texts."""
+    adds_bos: bool
+    """Whether a text that is encoded on its own begins with the beginning-of-text token."""
 
     def __init__(
         self,
@@ -72,8 +77,10 @@ class Tokenizer:
         self.special_ids = frozenset(special | {i for i in (self.bos_id,) if i is not None})
         self.chat_template = chat_template
         self.files = list(files)
-        texts = sorted((self.token_text(i) for i in self.special_ids), key=len, reverse=True)
-        self._special_text = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+        self.guard = Guard(self.token_text(i) for i in self.special_ids)
+        first = backend.encode("a", add_special_tokens=True).ids[:1]
+        self.adds_bos = self.bos_id is not None and first == [self.bos_id]
+        self._renamed: tokenizers.Tokenizer | None = None
 
     @classmethod
     def from_directory(cls, model_dir: Path) -> "Tokenizer":
@@ -112,11 +119,62 @@ class Tokenizer:
         return encoding.ids, encoding.offsets
 
     def encode_batch(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        """Encodings (``ids``, ``token_to_chars``) of many texts, on all cores."""
+        """Encodings (``ids``, ``char_to_token``, ``token_to_chars``) of texts, on all cores."""
         encodings: list[tokenizers.Encoding] = self._backend.encode_batch(
             list(texts), add_special_tokens=False
         )
         return encodings
+
+    def encode_pieces(self, pieces: Sequence[tuple[str, bool]]) -> "Encoding":
+        """The encoding of a text in stretches, of which only the marked ones are control tokens:
+        one that is written out in another stretch is encoded as any other text.
+
+        The ids are otherwise those of the joined text.
+        """
+        if self._renamed is None:
+            self._renamed = self._with_renamed_control_tokens()
+        ids_by_text = {self.token_text(i): i for i in self.special_ids}
+        text, place = "", 0
+        # For each character of the renamed text the stretch of the real one that it stands for.
+        begins: list[int] = []
+        ends: list[int] = []
+        for piece, is_control in pieces:
+            after = place + len(piece)
+            if is_control:
+                name = _new_name(ids_by_text[piece])
+                text += name
+                begins += [place] * len(name)
+                ends += [after] * len(name)
+            else:
+                text += piece
+                begins += range(place, after)
+                ends += range(place + 1, after + 1)
+            place = after
+        encoding = self._renamed.encode(text, add_special_tokens=False)
+        offsets = [
+            (begins[start], ends[end - 1]) if start < end else (place, place)
+            for start, end in encoding.offsets
+        ]
+        return Encoding(encoding.ids, offsets)
+
+    def _with_renamed_control_tokens(self) -> tokenizers.Tokenizer:
+        """The same tokenizer whose control tokens answer to names that no text holds."""
+        description = json.loads(self._backend.to_str())
+        names: dict[str, str] = {}
+        for token in description["added_tokens"]:
+            if token["id"] in self.special_ids:
+                names[token["content"]] = token["content"] = _new_name(token["id"])
+        model = description["model"]
+        if model.get("unk_token") in names:
+            model["unk_token"] = names[model["unk_token"]]
+        vocab = model["vocab"]
+        if isinstance(vocab, dict):
+            model["vocab"] = {names.get(text, text): number for text, number in vocab.items()}
+        else:
+            model["vocab"] = [[names.get(text, text), score] for text, score in vocab]
+        # It would only add tokens, and names them as they were.
+        description["post_processor"] = None
+        return tokenizers.Tokenizer.from_str(json.dumps(description))
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of ``ids``, without the control tokens unless ``skip_special`` is False."""
@@ -132,8 +190,7 @@ class Tokenizer:
 
     def special_text(self, text: str) -> str | None:
         """The first control token that stands written out in ``text``, or None."""
-        found = self._special_text.search(text)
-        return found.group() if found else None
+        return self.guard.found(text)
 
     def unknown_text(self, text: str) -> str | None:
         """The first character of ``text`` that this vocabulary cannot write, or None.
@@ -164,6 +221,30 @@ class Tokenizer:
                 "The files do not belong together: fetch the model again.",
             )
         return token_id
+
+
+def _new_name(token_id: int) -> str:
+    # Between two noncharacters, which Unicode keeps for such inner use.
+    return f"\ufdd0control-{token_id}\ufdd1"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Token ids, and for each the characters [start, end) that it came from."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+    def token_to_chars(self, token: int) -> tuple[int, int]:
+        """The characters of a token."""
+        return self.offsets[token]
+
+    def char_to_token(self, position: int) -> int | None:
+        """The first token that holds a character; None for one that became no token."""
+        for token, (start, end) in enumerate(self.offsets):
+            if start <= position < end:
+                return token
+        return None
 
 
 def _read_backend(model_dir: Path) -> tokenizers.Tokenizer:

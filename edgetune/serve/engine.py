@@ -7,18 +7,18 @@ the token limit, when the context is full, or when it is cancelled.
 """
 
 import random
-import re
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from edgetune import runs
-from edgetune.data.formats import Message
-from edgetune.data.template import PLAIN, PLAIN_ONE_LINE, ChatTemplate
+from edgetune.data.builtin import PLAIN
+from edgetune.data.conversation import Message
+from edgetune.data.rendering import AnyMessage, ChatTemplate, Guard, as_dict
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.serve.header import read_header
 from edgetune.serve.native import Model, default_threads
@@ -28,7 +28,7 @@ from edgetune.serve.text import TextStream
 DEFAULT_CONTEXT = 8192
 """Tokens of context unless asked for more: memory grows with it."""
 
-Messages = Sequence[Message | Mapping[str, str]]
+Messages = Sequence[AnyMessage]
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,10 @@ class Engine:
         except RequestError:
             self._model.close()
             raise
-        # The plain template writes " answer": the space belongs to it, not to the answer.
-        self._strips_space = (source or PLAIN).strip() in (PLAIN.strip(), PLAIN_ONE_LINE.strip())
         self._characters = header.characters()
-        texts = sorted(header.control_texts(), key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+        self._guard = Guard(header.control_texts())
+        # A template that writes " answer" has a space that is not part of the answer.
+        self._strips_space = self.chat_template.spaces_answers()
 
     def close(self) -> None:
         """Free the model's memory, after an answer in progress has ended."""
@@ -132,28 +131,24 @@ class Engine:
         """Token ids of the conversation with the beginning of the next answer.
 
         A BOS that the template does not write is added only if the GGUF asks for one, as every
-        llama.cpp program does. Raises RequestError if the template refuses the messages, or if
-        one holds a control token's text, which would end the message or begin another.
+        llama.cpp program does. A control token that is written out in a message is text like any
+        other. Raises RequestError if the template refuses the messages.
         """
-        for message in messages:
-            content = message.content if isinstance(message, Message) else message["content"]
-            if found := self._control.search(content):
-                raise RequestError(
-                    f"The text of a message holds `{found[0]}`, a control token of this model.",
-                    "Write it in another way.",
-                )
         self._check_open()
         template = self.chat_template
-        text = template.render(messages, add_generation_prompt=True)
+        dicts = [as_dict(item) if isinstance(item, Message) else dict(item) for item in messages]
+        marked, marks = self._guard.mark(dicts)
+        text = template.render(marked, add_generation_prompt=True)
+        pieces = self._guard.pieces(text, marks)
         if self._characters is not None:
-            plain = self._control.sub("", text)
+            plain = "".join(piece for piece, control in pieces if not control)
             if unknown := sorted(set(plain) - self._characters, key=plain.index):
                 raise RequestError(
                     f"This model's vocabulary cannot write the character {unknown[0]!r}.",
                     "Leave it out.",
                 )
         try:
-            ids = self._model.tokenize(text)
+            ids = self._model.tokenize_pieces(pieces) if marks else self._model.tokenize(text)
         except UnicodeEncodeError:
             raise RequestError(
                 "A message holds half a character (a lone UTF-16 surrogate).",

@@ -152,15 +152,38 @@ class Model:
     def ends_generation(self, token: int) -> bool:
         return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids; special tokens written in the text are parsed, none is added."""
+    def tokenize(self, text: str, control: bool = True) -> list[int]:
+        """Token ids; none is added. Control tokens written in the text are parsed, or with
+        ``control`` False are text like any other."""
         data = text.encode("utf-8")
         room = len(data) + 8  # a token per byte at most, and a leading space
         ids = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, True)
+        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, control)
         if count < 0:
             raise EdgetuneError(f"llama.cpp failed to tokenize a text of {len(data)} bytes.")
         return list(ids[:count])
+
+    def tokenize_pieces(self, pieces: Sequence[tuple[str, bool]]) -> list[int]:
+        """Token ids of a text in stretches, of which only the marked ones are control tokens; they
+        are otherwise those of the joined text."""
+        ids: list[int] = []
+        strips = False
+        for index, (text, is_control) in enumerate(pieces):
+            if is_control:
+                ids += self.tokenize(text)
+                strips = bool(self._attributes(ids[-1]) & llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP)
+                continue
+            if strips:
+                text = text.lstrip()
+            if index + 1 < len(pieces):
+                [following] = self.tokenize(pieces[index + 1][0])
+                if self._attributes(following) & llama_cpp.LLAMA_TOKEN_ATTR_LSTRIP:
+                    text = text.rstrip()
+            ids += self.tokenize(text, control=False)
+        return ids
+
+    def _attributes(self, token: int) -> int:
+        return int(llama_cpp.llama_vocab_get_attr(self._vocab, token))
 
     def piece(self, token: int) -> bytes:
         """The bytes a token adds to a text; special (control) tokens add none."""

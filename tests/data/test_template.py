@@ -11,15 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgetune.data import formats
-from edgetune.data.formats import Conversation, Message
+from edgetune.data.builtin import PLAIN, PLAIN_ONE_LINE, choose_template
+from edgetune.data.conversation import Conversation, Message
+from edgetune.data.reading import load
+from edgetune.data.rendering import ChatTemplate
 from edgetune.data.template import (
-    PLAIN,
-    PLAIN_ONE_LINE,
-    ChatTemplate,
     Example,
     RowProblem,
-    choose_template,
     prompt_ids,
     stop_ids,
     to_example,
@@ -68,14 +66,17 @@ def spans(example: Example) -> list[list[int]]:
 
 def check(item: Conversation, tokenizer: Tokenizer, template: ChatTemplate, end: str) -> None:
     """The promises of an example, checked without the code that made it."""
-    try:
-        example = to_example(item, tokenizer, template)
-    except RowProblem as problem:
+    example = to_example(item, tokenizer, template)
+    if example.notes:
         # Newlines in front of an answer may share a token with the header before it.
-        assert "lies across its beginning" in problem.reason
         assert template.source != PLAIN
         assert any(m.role == "assistant" and m.content[0].isspace() for m in item.messages)
-        return
+        item = Conversation(
+            tuple(
+                Message(m.role, m.content.lstrip() if m.role == "assistant" else m.content)
+                for m in item.messages
+            )
+        )
     assert example.ids.dtype == np.int32
     assert example.ids.tolist() == tokenizer.encode(template.render(item.messages))
     turns = [i for i, message in enumerate(item.messages) if message.role == "assistant"]
@@ -116,24 +117,6 @@ def test_masks_of_real_models(real: Tokenizer, real_dir: Path, item: Conversatio
         check(item, real, choose_template(real, "auto"), end)
 
 
-@settings(max_examples=60)
-@given(st.data())
-def test_a_written_control_token_never_becomes_one(spm: Tokenizer, data: st.DataObject) -> None:
-    item = data.draw(conversations())
-    number = data.draw(st.integers(0, len(item.messages) - 1))
-    written = data.draw(st.sampled_from(["<s>", "</s>", "<unk>"]))
-    old = item.messages[number]
-    place = data.draw(st.integers(0, len(old.content)))
-    content = old.content[:place] + written + old.content[place:]
-    messages = (*item.messages[:number], Message(old.role, content), *item.messages[number + 1 :])
-    template = choose_template(spm, "auto")
-    with pytest.raises(RowProblem, match="a control token of this model") as caught:
-        to_example(Conversation(messages, file="rows.json", line=7), spm, template)
-    assert caught.value.message.startswith(f"rows.json, line 7: message {number + 1}")
-    with pytest.raises(RequestError, match="control token"):
-        prompt_ids(messages, spm, template)
-
-
 def test_plain_template_in_text(spm: Tokenizer) -> None:
     turns = [("system", "S"), ("user", "Q"), ("assistant", " A\n"), ("user", "R")]
     item = conversation(*turns, ("assistant", "B"))
@@ -147,8 +130,8 @@ def test_plain_template_in_text(spm: Tokenizer) -> None:
 
 
 def test_plain_template_refuses_an_unknown_role(spm: Tokenizer) -> None:
-    with pytest.raises(RequestError, match="unknown role: tool"):
-        choose_template(spm, "plain").render([{"role": "tool", "content": "x"}])
+    with pytest.raises(RequestError, match="unknown role: critic"):
+        choose_template(spm, "plain").render([{"role": "critic", "content": "x"}])
 
 
 def test_plain_needs_an_end_token(chatml_dir: Path) -> None:
@@ -201,14 +184,6 @@ HEADER = "<|im_start|>{{ m.role }}\n"
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        # Thinking templates: an answer looks different once it is history.
-        (
-            chat_source(
-                HEADER + "{% if loop.last and m.role == 'assistant' %}<think>{% endif %}"
-                "{{ m.content }}<|im_end|>\n"
-            ),
-            "answer 1: the chat template changes it once the conversation goes on",
-        ),
         # The generation prompt is not how an answer begins.
         (
             chat_source(HEADER + "{{ m.content }}<|im_end|>\n", "<|im_start|>assistant: "),
@@ -219,10 +194,10 @@ HEADER = "<|im_start|>{{ m.role }}\n"
             "{{ messages | length }}" + chat_source("{{ m.content }}<|im_end|>", ""),
             "answer 1: the chat template renders the conversation before it differently",
         ),
-        # No end token; the first control token after the answer opens the next message.
+        # No end token.
         (
             chat_source(HEADER + "{{ m.content }}\n"),
-            "answer 1: the chat template changes it once the conversation goes on",
+            "answer 1: the chat template writes no end token after it",
         ),
         (
             chat_source("{{ m.content }}\n", ""),
@@ -232,6 +207,23 @@ HEADER = "<|im_start|>{{ m.role }}\n"
             chat_source(HEADER + "{{ m.content | upper }}<|im_end|>\n"),
             "answer 1: the chat template changes its text",
         ),
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{{ messages[9].content + 1 }}", "template refuses the conversation"),
+    ],
+)
+def test_a_template_that_cannot_be_masked_exactly_is_refused(
+    chatml: Tokenizer, source: str, reason: str
+) -> None:
+    item = conversation(("user", "the"), ("assistant", "fox"))
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    with pytest.raises(RequestError, match="cannot be masked exactly") as caught:
+        to_example(item, chatml, template)
+    assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
         # "the quick brown f" + "ox" has a token for "fox".
         (
             chat_source(
@@ -241,21 +233,59 @@ HEADER = "<|im_start|>{{ m.role }}\n"
             ),
             "answer 1: a token lies across its beginning",
         ),
-        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
-        ("{{ messages[9].content + 1 }}", "template refuses the conversation"),
+        (
+            chat_source(
+                "{% if m.role != 'tool' %}" + HEADER + "{{ m.content }}<|im_end|>{% endif %}"
+            ),
+            "message 3 (tool): the chat template leaves it out",
+        ),
+        (
+            chat_source(HEADER + "{{ m.content.split('dog')[0] }}<|im_end|>"),
+            "message 4 (user): the chat template leaves it out or changes its text",
+        ),
+        (
+            "{% if messages | length > 3 %}{{ raise_exception('too long') }}{% endif %}"
+            + chat_source(HEADER + "{{ m.content }}<|im_end|>"),
+            "too long",
+        ),
     ],
 )
-def test_what_cannot_be_masked_exactly_is_a_problem_of_the_row(
+def test_a_row_that_cannot_be_masked_exactly_is_a_problem(
     chatml: Tokenizer, source: str, reason: str
 ) -> None:
     item = conversation(
-        ("user", "the"), ("assistant", "ox jumps"), ("user", "dog"), ("assistant", "over")
+        ("user", "the"),
+        ("assistant", "ox jumps"),
+        ("tool", "lazy"),
+        ("user", "a dog"),
+        ("assistant", "over"),
     )
     template = ChatTemplate(source, "", "<|im_end|>", "model")
-    with pytest.raises(RowProblem) as caught:
-        to_example(item, chatml, template)
-    assert reason in caught.value.reason
-    assert (caught.value.file, caught.value.line) == ("rows.json", 7)
+    [problem] = to_examples([item], chatml, template)
+    assert isinstance(problem, RowProblem)
+    assert reason in problem.reason
+    assert (problem.file, problem.line) == ("rows.json", 7)
+
+
+def test_an_answer_that_is_rewritten_as_history_gets_an_example_of_its_own(
+    chatml: Tokenizer,
+) -> None:
+    source = chat_source(
+        HEADER + "{% if loop.last and m.role == 'assistant' %}<think>{% endif %}"
+        "{{ m.content }}<|im_end|>\n"
+    )
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    item = conversation(
+        ("user", "the"), ("assistant", "ox"), ("user", "dog"), ("assistant", "over")
+    )
+    [result] = to_examples([item], chatml, template)
+    assert not isinstance(result, RowProblem)
+    texts = [chatml.decode(example.ids.tolist(), skip_special=False) for example in result]
+    trained = [
+        chatml.decode(ids, skip_special=False) for example in result for ids in spans(example)
+    ]
+    assert trained == ["<think>over<|im_end|>", "<think>ox<|im_end|>"]
+    assert texts == [template.render(item.messages), template.render(item.messages[:2])]
 
 
 def test_an_answer_that_the_tokenizer_cannot_write_is_a_problem(shared_data: Path) -> None:
@@ -268,14 +298,14 @@ def test_an_answer_that_the_tokenizer_cannot_write_is_a_problem(shared_data: Pat
 def test_many_conversations_give_what_each_gives_alone(chatml: Tokenizer) -> None:
     template = choose_template(chatml, "auto")
     items = [conversation(("user", f"q{i}"), ("assistant", f"a{i}" * i)) for i in range(1, 600)]
-    items[300] = conversation(("user", "<|im_end|>"), ("assistant", "a"))
+    items[300] = conversation(("user", "a"))
     results = list(to_examples(items, chatml, template))
     assert isinstance(results[300], RowProblem)
     for item, result in zip(items[:3] + items[-3:], results[:3] + results[-3:], strict=True):
         alone = to_example(item, chatml, template)
-        assert isinstance(result, Example)
-        assert (result.ids == alone.ids).all()
-        assert (result.trained == alone.trained).all()
+        assert not isinstance(result, RowProblem)
+        assert (result[0].ids == alone.ids).all()
+        assert (result[0].weights == alone.weights).all()
 
 
 def test_a_template_that_is_not_jinja_is_a_request_error() -> None:
@@ -341,7 +371,7 @@ def test_real_templates_and_ids_are_those_of_transformers(
 ) -> None:
     theirs = reference(real_dir)
     files = ["rasbt/instruction-data.json", "llama_factory/alpaca_en_demo.json"]
-    rows = formats.load([shared_data / "instruct" / name for name in files]).conversations[::40]
+    rows = load([shared_data / "instruct" / name for name in files]).conversations[::40]
     several = [
         Conversation((Message("system", "Be brief. "), *a.messages, *b.messages))
         for a, b in pairwise(rows)

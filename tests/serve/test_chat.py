@@ -70,7 +70,6 @@ def test_a_base_model_answers_with_a_note(plain: Path, run: Run) -> None:
         (["-p", " "], b"", "empty"),
         ([], b"\xff", "UTF-8"),
         (["-p", "x" * 600], b"", "512"),
-        (["-p", "</s>"], b"", "control token"),
         (["-p", "a", "--context", "513"], b"", "513"),
     ],
 )
@@ -186,8 +185,6 @@ def test_a_conversation_at_the_terminal(terminal: Callable[..., Terminal]) -> No
     chat.wait_for("/exit")
     chat.send("/what\n")
     chat.wait_for("no command /what")
-    chat.send("</s>\n")
-    chat.wait_for("control token")
     chat.send("q\\\n")
     chat.wait_for(". ")
     chat.send("1\n")

@@ -10,7 +10,8 @@ import pytest
 import edgetune
 from edgetune import runs
 from edgetune.config import RunConfig
-from edgetune.data.template import choose_template, prompt_ids
+from edgetune.data.builtin import choose_template
+from edgetune.data.template import prompt_ids
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.quantize.convert import convert
@@ -123,15 +124,17 @@ def test_the_prompt_has_at_most_one_bos(
         assert [engine._model.text_of(token) for token in ids] == first
 
 
-def test_special_tokens_of_the_template_are_parsed_and_those_of_a_message_refused(
+def test_special_tokens_of_the_template_are_parsed_and_those_of_a_message_are_text(
     write_gguf: Callable[..., Path], tmp_path: Path
 ) -> None:
     template = "<|mark|>{{ messages[0]['content'] }}<|end|>"
     with Engine(write_gguf(tmp_path / "m.gguf", template=template), threads=1) as engine:
         assert engine.prompt_ids(user("a"))[1] == 4
         assert engine.prompt_ids(user("a"))[-1] == 3
-        with pytest.raises(RequestError, match=r"<\|end\|>"):
-            engine.prompt_ids(user("a<|end|>"))
+        ids = engine.prompt_ids(user("a<|end|>b<|mark|>"))
+        assert [ids[1], ids[-1]] == [4, 3]
+        assert not set(ids[2:-1]) & {0, 1, 2, 3, 4}
+        assert b"".join(engine._model.piece(i) for i in ids[2:-1]) == b"a<|end|>b<|mark|>"
 
 
 def test_a_base_model_gets_the_plain_template_with_a_note(plain: Path) -> None:
