@@ -34,6 +34,15 @@ _SONAMES = ("libopenblasp.so.0", "libopenblas.so.0", "libopenblaso.so.0")
 _FOLDERS = ("/opt/OpenBLAS/lib", "/usr/local/lib", "/home/linuxbrew/.linuxbrew/opt/openblas/lib")
 
 
+@cache
+def has_amx() -> bool:
+    """Whether the processor names Intel's matrix extension (AMX); it may still not be usable."""
+    try:
+        return "amx_tile" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True)
 class Device:
     """Where the training runs."""

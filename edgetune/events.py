@@ -19,6 +19,18 @@ class _Event(BaseModel):
     time: float = Field(default_factory=time.time)
 
 
+class DataReport(_Event):
+    """What the run's data holds and what is wrong with it, before its first step."""
+
+    event: Literal["data_report"] = "data_report"
+    file: str
+    """The whole report, in the run's folder (see ``edgetune.data.report``)."""
+    rows: int
+    usable: int
+    counts: dict[str, int]
+    """Findings by grade: error, warning, note."""
+
+
 class RunStarted(_Event):
     """A run begins, or goes on from ``first_step`` after a resume."""
 
@@ -95,7 +107,7 @@ class RunEnded(_Event):
 
 
 Event = Annotated[
-    RunStarted | StepDone | Validated | CheckpointSaved | Note | Progress | RunEnded,
+    DataReport | RunStarted | StepDone | Validated | CheckpointSaved | Note | Progress | RunEnded,
     Field(discriminator="event"),
 ]
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)

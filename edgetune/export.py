@@ -10,15 +10,19 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from edgetune import events, paths, runs
-from edgetune.data.formats import Conversation
-from edgetune.data.formats import load as load_conversations
-from edgetune.data.template import ChatTemplate, choose_template
+from edgetune.config import SourceConfig
+from edgetune.data.builtin import choose_template
+from edgetune.data.conversation import Conversation
+from edgetune.data.reading import load as load_conversations
+from edgetune.data.reading import read
+from edgetune.data.rendering import ChatTemplate
 from edgetune.errors import EdgetuneError, RequestError
-from edgetune.evaluate import adapter_of
+from edgetune.evaluate import adapter_of, template_of
 from edgetune.quantize.builds import FULL_PRECISION, TYPES, build
 from edgetune.quantize.convert import FileType, convert
 from edgetune.quantize.reference import Reference, Verification
@@ -28,6 +32,8 @@ from edgetune.quantize.verify import verify_file
 Say = Callable[[events.Event], None]
 
 DEFAULT_TYPES = ("Q8_0", "Q4_K_M")
+_SAMPLE = 1500
+# Validation rows that are read: a reference takes no more predictions than that.
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def export(
 
     say = on_event or (lambda event: None)
     loaded = load(config.model, exact=True)
-    template = choose_template(loaded.tokenizer, config.data.template)
+    template = template_of(opened, loaded.tokenizer)
     attach_adapter(loaded, adapter)
     for note in loaded.notes:
         say(events.Note(message=note))
@@ -78,7 +84,7 @@ def export(
         reference = make_reference(
             loaded,
             template,
-            validation_sample(opened),
+            validation_sample(opened, _SAMPLE),
             stage(say, "measuring the trained model"),
         )
         done: list[Verification] = []
@@ -158,20 +164,19 @@ def verify(
     say = on_event or (lambda event: None)
     if run is None:
         loaded = load(str(against), exact=True)
-        template = choose_template(loaded.tokenizer, "auto")
+        template = choose_template(loaded.tokenizer)
     else:
-        config = run.config()
         adapter = adapter_of(run)
-        loaded = load(config.model, exact=True)
-        template = choose_template(loaded.tokenizer, config.data.template)
+        loaded = load(run.config().model, exact=True)
+        template = template_of(run, loaded.tokenizer)
         attach_adapter(loaded, adapter)
     for note in loaded.notes:
         say(events.Note(message=note))
     conversations: list[Conversation] = []
     if data:
-        conversations = load_conversations([Path(item) for item in data]).conversations
+        conversations = load_conversations(data).conversations
     elif run is not None:
-        conversations = validation_sample(run)
+        conversations = validation_sample(run, _SAMPLE)
     reference = make_reference(
         loaded, template, conversations, stage(say, "measuring the trained model")
     )
@@ -207,10 +212,14 @@ def check_types(quants: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
-def validation_sample(run: runs.Run) -> list[Conversation]:
-    """The validation conversations that the run kept; empty if it had none."""
+def validation_sample(run: runs.Run, most: int | None = None) -> list[Conversation]:
+    """The validation conversations that the run kept, the first ``most`` of them; empty if it had
+    none."""
     file = run.validation_sample
-    return load_conversations([file]).conversations if file.is_file() else []
+    if not file.is_file():
+        return []
+    items = read(SourceConfig(path=str(file)))
+    return list(islice((item for item in items if isinstance(item, Conversation)), most))
 
 
 def stage(say: Say, name: str) -> Callable[[int, int], None]:

@@ -1,4 +1,4 @@
-"""A name or a path becomes a whole model on disk.
+"""A name or a path becomes a whole model on disk, or a dataset's name its files.
 
 ``nano`` is the embedded model, a directory is taken as it is, and a Hugging Face name is looked
 up in the hub's own cache before the network is asked, so that a model once pulled needs no
@@ -6,14 +6,17 @@ network. Whatever comes out was checked: a truncated download is found here, by 
 file, and not as a strange error in the middle of a run.
 """
 
+import hashlib
 import json
 import os
 import re
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgetune import paths
 from edgetune.errors import EdgetuneError, RequestError, explain_os_error
@@ -39,6 +42,10 @@ class DamagedFile(RequestError):
     def __init__(self, file: Path, message: str) -> None:
         super().__init__(message, _COPY_AGAIN)
         self.file = file
+
+
+class Unreachable(RequestError):
+    """Something that is not on this machine, and the network does not give it."""
 
 
 @dataclass(frozen=True)
@@ -105,37 +112,48 @@ def _download(name: str) -> Path:
             f"`{name}` is not a Hugging Face name.",
             "Such a name looks like `HuggingFaceTB/SmolLM2-135M`.",
         )
-    hub = _import_hub()
-    try:
+    with _explained(name, "model"):
         return _snapshot(name)
+
+
+@contextmanager
+def _explained(name: str, what: Literal["model", "dataset"]) -> Iterator[None]:
+    """Turns what the hub and the network have to say into errors of ours."""
+    hub = _import_hub()
+    place = f"datasets/{name}" if what == "dataset" else name
+    try:
+        yield
     except hub.errors.GatedRepoError:
         raise RequestError(
-            f"The model `{name}` asks for an agreement first.",
-            f"Accept its terms on https://huggingface.co/{name} and log in with `hf auth login`.",
+            f"The {what} `{name}` asks for an agreement first.",
+            f"Accept its terms on https://huggingface.co/{place} and log in with `hf auth login`.",
         ) from None
+    except hub.errors.RevisionNotFoundError:
+        raise RequestError(f"The {what} `{name}` has no such revision.") from None
     except hub.errors.RepositoryNotFoundError:
         raise RequestError(
-            f"There is no directory `{name}` here, and no such model on Hugging Face, or it is "
+            f"There is no directory `{name}` here, and no such {what} on Hugging Face, or it is "
             "private.",
-            "Check the spelling; for a private model log in with `hf auth login`.",
+            f"Check the spelling; for a private {what} log in with `hf auth login`.",
         ) from None
     except OSError as error:
-        raise _unreachable(name, error) from None
+        raise _unreachable(name, what, error) from None
     except Exception as error:  # the hub's HTTP library has a family of errors of its own
         if not type(error).__module__.startswith(("httpx", "httpcore", "huggingface_hub")):
             raise
-        raise _unreachable(name, error) from None
+        raise _unreachable(name, what, error) from None
 
 
-def _unreachable(name: str, error: BaseException) -> EdgetuneError:
+def _unreachable(name: str, what: str, error: BaseException) -> EdgetuneError:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return explain_os_error(error, f"downloading {name}")
     reason = error.__cause__ or error
     lines = str(reason).strip().splitlines() or [type(reason).__name__]
     first_line = re.sub(r"^\[Errno -?\d+\] ", "", lines[0]).rstrip(". ")
-    return RequestError(
-        f"The model `{name}` is not on this machine and could not be downloaded: {first_line}.",
-        f"Check the network and try again, or use a model directory or `{NANO}`, which need none.",
+    instead = f"a model directory or `{NANO}`" if what == "model" else "files of your own"
+    return Unreachable(
+        f"The {what} `{name}` is not on this machine and could not be downloaded: {first_line}.",
+        f"Check the network and try again, or use {instead}, which need none.",
     )
 
 
@@ -157,6 +175,125 @@ def _snapshot(name: str, local_files_only: bool = False) -> Path:
         local_files_only=local_files_only,
     )
     return Path(folder)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Files of a dataset on this machine."""
+
+    name: str
+    revision: str
+    """The commit they are of."""
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+    """Sentences about what of it is not read."""
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be a name on Hugging Face, ``owner/name``."""
+    return _HUB_NAME.match(text) is not None and not text.startswith(".")
+
+
+def resolve_dataset(
+    name: str, revision: str | None = None, subset: str = "", split: str = "train"
+) -> Dataset:
+    """The files of a Hugging Face dataset that hold the rows of a subset and split.
+
+    What was fetched before for this request is taken as it is, without the network. Raises
+    RequestError if there is no such dataset, subset or split, if several subsets are there and
+    none is named, or if it cannot be reached.
+    """
+    if not is_name(name):
+        raise RequestError(
+            f"`{name}` is not the name of a Hugging Face dataset.",
+            "Such a name looks like `tatsu-lab/alpaca`.",
+        )
+    known = _recorded(name, _dataset_record(name, revision, subset, split))
+    if known is not None:
+        return known
+    try:
+        return _fetch_dataset(name, revision, subset, split)
+    except Unreachable:
+        found = _snapshot_of_dataset(name, revision, subset, split)
+        if found is None:
+            raise
+        return found
+
+
+def _dataset_record(name: str, revision: str | None, subset: str, split: str) -> Path:
+    """Where it is kept what a request came to: the hub's cache knows files, not requests, and
+    cannot tell a part of a dataset from all of it."""
+    request = json.dumps([name, revision, subset, split])
+    digest = hashlib.sha256(request.encode()).hexdigest()[:16]
+    return paths.home() / "datasets" / f"{name.replace('/', '--')}-{digest}.json"
+
+
+def _recorded(name: str, record: Path) -> Dataset | None:
+    """What a request came to before, or None unless all of its files are in the hub's cache."""
+    hub = _import_hub()
+    try:
+        known = json.loads(record.read_text(encoding="utf-8"))
+        commit, names, notes = known["commit"], known["files"], known["notes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    found = [
+        hub.try_to_load_from_cache(name, file, repo_type="dataset", revision=commit)
+        for file in names
+    ]
+    if not found or not all(isinstance(path, str) and Path(path).is_file() for path in found):
+        return None
+    return Dataset(name, commit, tuple(map(Path, found)), tuple(notes))
+
+
+def _snapshot_of_dataset(
+    name: str, revision: str | None, subset: str, split: str
+) -> Dataset | None:
+    """The dataset from files that another program put into the hub's cache, or None if they are
+    not there or clearly not all of them."""
+    from edgetune.data import layout
+
+    try:
+        folder = Path(
+            _import_hub().snapshot_download(
+                name, repo_type="dataset", revision=revision, local_files_only=True
+            )
+        )
+        names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*"))]
+        readme = folder / "README.md"
+        text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+        choice = layout.choose_hub(names, text, subset, split, name)
+    except (OSError, RequestError):
+        return None
+    if not layout.is_complete(choice.files):
+        return None
+    note = "there is no network: the files are those that were in the cache"
+    files = tuple(folder / file for file in choice.files)
+    return Dataset(name, folder.name, files, (*choice.notes, note))
+
+
+def _fetch_dataset(name: str, revision: str | None, subset: str, split: str) -> Dataset:
+    from edgetune.data import layout
+
+    hub = _import_hub()
+    with _explained(name, "dataset"):
+        info = hub.HfApi().dataset_info(name, revision=revision)
+    commit = info.sha
+    names = sorted(file.rfilename for file in info.siblings or ())
+
+    def fetch(file: str) -> Path:
+        with _explained(name, "dataset"):
+            place = hub.hf_hub_download(name, file, repo_type="dataset", revision=commit)
+        return Path(place)
+
+    readme = ""
+    if "README.md" in names:
+        readme = fetch("README.md").read_text(encoding="utf-8", errors="replace")
+    choice = layout.choose_hub(names, readme, subset, split, name)
+    files = tuple(fetch(file) for file in choice.files)
+    known = json.dumps({"commit": commit, "files": choice.files, "notes": choice.notes})
+    for asked in (revision, commit):  # a run that goes on asks for the commit
+        paths.write_text(_dataset_record(name, asked, subset, split), known)
+    return Dataset(name, commit, files, tuple(choice.notes))
 
 
 def _import_hub() -> Any:

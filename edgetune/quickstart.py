@@ -13,8 +13,8 @@ from typing import Any
 
 from edgetune import config as settings
 from edgetune import events, paths, runs
-from edgetune.data.formats import Conversation
-from edgetune.data.formats import load as load_conversations
+from edgetune.data.conversation import Conversation
+from edgetune.data.reading import load as load_conversations
 from edgetune.errors import RequestError
 from edgetune.evaluate import Score
 from edgetune.export import ExportResult, export, stage, validation_sample
@@ -56,8 +56,8 @@ def embedded_settings() -> settings.RunConfig:
         model="nano",
         seed=0,
         data=settings.DataConfig(
-            train=[str(paths.NANO_DATA / "train.jsonl")],
-            valid=[str(paths.NANO_DATA / "valid.jsonl")],
+            train=[settings.SourceConfig(path=str(paths.NANO_DATA / "train.jsonl"))],
+            valid=[settings.SourceConfig(path=str(paths.NANO_DATA / "valid.jsonl"))],
             max_length=256,
         ),
         adapter=settings.AdapterConfig(rank=16, alpha=32.0),
@@ -94,7 +94,8 @@ def quickstart(
     say = on_event or (lambda event: None)
     folder = paths.runs_dir(runs_dir)
     if model and data:
-        config = settings.RunConfig(name=name, model=model, data=settings.DataConfig(train=data))
+        sources = [settings.SourceConfig(path=item) for item in data]
+        config = settings.RunConfig(name=name, model=model, data=settings.DataConfig(train=sources))
         runs.check_free(name, folder)
     else:
         config = embedded_settings().model_copy(update={"name": name})
@@ -109,7 +110,7 @@ def quickstart(
     train_seconds = time.monotonic() - started
     run = trained.run
     if model:
-        answered = [c for c in validation_sample(run) if c.messages[-1].role == "assistant"]
+        answered = [item for item in validation_sample(run) if _can_be_graded(item)]
         sets = {"validation": answered}
     else:
         sets = {
@@ -139,6 +140,11 @@ def quickstart(
     return QuickstartResult(run, base, tuned, exported, summary)
 
 
+def _can_be_graded(conversation: Conversation) -> bool:
+    last = conversation.messages[-1:]
+    return bool(last) and last[0].role == "assistant" and not last[0].tool_calls
+
+
 def _make_room(name: str, folder: Path, config: settings.RunConfig, say: Say) -> None:
     path = folder / name
     if not path.exists():
@@ -155,13 +161,12 @@ def _before_and_after(
     run: runs.Run, sets: dict[str, list[Conversation]], cloze: bool, say: Say
 ) -> tuple[dict[str, Score], dict[str, Score], Score | None]:
     """Scores of the base and of the tuned model, and what the base knows without instructions."""
-    from edgetune.data.template import choose_template
-    from edgetune.evaluate import answers
+    from edgetune.evaluate import answers, template_of
     from edgetune.models import attach_adapter, load
 
     config = run.config()
     loaded = load(config.model)
-    template = choose_template(loaded.tokenizer, config.data.template)
+    template = template_of(run, loaded.tokenizer)
 
     def score(who: str) -> dict[str, Score]:
         return {

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgetune.data.formats import Conversation, Message
-from edgetune.data.template import ChatTemplate, stop_ids, to_example
+from edgetune.data.conversation import Conversation, Message
+from edgetune.data.rendering import ChatTemplate
+from edgetune.data.template import stop_ids
+from edgetune.evaluate import examples_of
 from edgetune.models import Loaded, computes_in_float32, embedding_rows, log_probabilities
 from edgetune.quantize.reference import Reference
 
@@ -85,7 +87,7 @@ def make_reference(
     """
     tokenizer = loaded.tokenizer
     own = list(conversations)
-    rendered_from = [*sample_conversations(), *own[:32]]
+    rendered_from = [*sample_conversations(), *filter(_is_plain, own[:32])]
     renderable, rendered = [], []
     for conversation in rendered_from:
         messages = [
@@ -101,8 +103,7 @@ def make_reference(
     log_probs: list[np.ndarray] = []
     count = 0
     measured = own or sample_conversations()[:-1]
-    for conversation in measured:
-        example = to_example(conversation, tokenizer, template)
+    for example in examples_of(measured, tokenizer, template):
         where = np.flatnonzero(example.trained)[: limit - count] - 1
         sequences.append(example.ids)
         positions.append(where)
@@ -137,8 +138,19 @@ def make_reference(
     )
 
 
+def _is_plain(conversation: Conversation) -> bool:
+    """Whether every template can write it: messages without tools, and an answer at the end."""
+    messages = conversation.messages
+    return (
+        len(messages) > 1
+        and messages[-1].role == "assistant"
+        and not conversation.tools
+        and not any(message.role == "tool" or message.tool_calls for message in messages)
+    )
+
+
 def _text(conversation: Conversation) -> str:
-    return "\n".join(message.content for message in conversation.messages)
+    return conversation.text + "\n".join(message.content for message in conversation.messages)
 
 
 def _takes_system(template: ChatTemplate) -> bool:

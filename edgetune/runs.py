@@ -1,8 +1,8 @@
 """A run directory: create it, open it, list them all.
 
-Layout (see ``Run``): ``config.yaml data.json events.jsonl checkpoints/ adapter/ eval/ export/``.
-While a process works on a run it holds ``run.lock``, an OS lock that vanishes with the process,
-so two processes never write the same run and a crash never leaves one locked.
+Layout (see ``Run``): ``config.yaml data.json report.json events.jsonl checkpoints/ adapter/ eval/
+export/``. While a process works on a run it holds ``run.lock``, an OS lock that vanishes with the
+process, so two processes never write the same run and a crash never leaves one locked.
 """
 
 import contextlib
@@ -41,6 +41,11 @@ class Run:
     @property
     def data_file(self) -> Path:
         return self.path / "data.json"
+
+    @property
+    def report_file(self) -> Path:
+        """The report on its data, as it began (see ``edgetune.data.report``)."""
+        return self.path / "report.json"
 
     @property
     def events_file(self) -> Path:

@@ -1,11 +1,13 @@
 """What the README shows works as it is written there."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,10 @@ import pytest
 import typer
 
 from edgetune.cli import main
+from edgetune.config import Format, SourceConfig
+from edgetune.data import findings
+from edgetune.data.formats import to_conversations
+from edgetune.data.rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -106,6 +112,39 @@ def few_rows(folder: Path) -> Path:
     rows = ROOT / "edgetune" / "assets" / "instruct" / "instances.jsonl"
     file.write_text("".join(rows.read_text(encoding="utf-8").splitlines(keepends=True)[:8]))
     return file
+
+
+def table(first_column: str) -> list[list[str]]:
+    """The cells of the README's table whose first column has this title, without its head."""
+    (block,) = re.findall(
+        rf"^\| {first_column} \|.*\n\|[-|]*\|\n((?:\|.*\n)*)", README, re.MULTILINE
+    )
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block.splitlines()]
+
+
+@pytest.mark.parametrize(("name", "shown"), table("format"))
+def test_every_format_is_recognized_by_its_example(name: str, shown: str) -> None:
+    value = json.loads(re.findall(r"`(\{.*?\})`", shown)[0])
+    found, conversations, said = to_conversations(Row(value, "f", 1), SourceConfig(path="f"))
+    assert (found, said) == (name, [])
+    assert [len(conversations), conversations[0].file] == [1, "f"]
+
+
+def test_every_format_has_a_line() -> None:
+    assert {name for name, _ in table("format")} == set(typing.get_args(Format)) - {"auto"}
+
+
+def test_every_kind_of_finding_has_a_line_and_its_grade() -> None:
+    shown = {kind: cells[1] for cells in table("kind") for kind in re.findall(r"`(.*?)`", cells[0])}
+    assert set(shown) == set(findings.KINDS)
+    source = "".join(file.read_text("utf-8") for file in (ROOT / "edgetune/data").glob("*.py"))
+    said = re.findall(r'(?:Finding|Remark)\(\s*"(error|warning|note)",\s*"([a-z-]+)"', source)
+    for grade, kind in said:
+        assert kind in shown, f"{kind} ({grade}) is not in the README"
+    assert len(said) > 20
+    for grade, kind in said:
+        if kind != "wrapped":  # a note mostly, a warning where something stands behind the list
+            assert shown[kind] == grade, kind
 
 
 def tree() -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from textual.message import Message
 
@@ -38,6 +39,22 @@ class PreviewReady(Message):
 class PreviewFailed(Message):
     """A data file or its model could not be read; ``reason`` says why."""
 
+    reason: str
+
+
+@dataclass
+class ReportReady(Message):
+    """A whole data file was looked through (see ``edgetune.data.report``)."""
+
+    file: Path
+    report: dict[str, Any]
+
+
+@dataclass
+class ReportFailed(Message):
+    """A data file could not be looked through; ``reason`` says why."""
+
+    file: Path
     reason: str
 
 

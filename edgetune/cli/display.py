@@ -1,6 +1,8 @@
 """What the terminal shows while work goes on, from events alone; always on stderr."""
 
+import json
 import time
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -10,11 +12,16 @@ from rich.progress import (
     Progress,
     SpinnerColumn,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
 from edgetune import events
+from edgetune.cli.data_report import brief
+from edgetune.data.findings import visible
 
 _PLAIN_SECONDS = 10.0
 # Where there is no terminal a line appears at most this often.
@@ -33,6 +40,7 @@ class TrainDisplay:
             console=self.console,
             transient=True,
         )
+        self._working = Working()
         self._task: TaskID | None = None
         self._last_line = 0.0
 
@@ -50,6 +58,8 @@ class TrainDisplay:
     def show(self, event: events.Event) -> None:
         """Show one event."""
         match event:
+            case events.DataReport():
+                self._report(event)
             case events.RunStarted():
                 self._started(event)
             case events.StepDone():
@@ -62,18 +72,37 @@ class TrainDisplay:
             case events.Note():
                 self._say(f"note: {event.message}")
             case events.Progress():
-                self._say(f"{event.stage} {event.done}/{event.total}")
+                self._working.show(event.stage, event.done / max(event.total, 1))
             case events.RunEnded():
                 self._stop()
                 self._say(f"training {event.reason} at step {event.step}")
 
     def _stop(self) -> None:
+        self._working.stop()
         if self._progress.live.is_started:  # else it would leave an empty line
             self._progress.stop()
 
     def _say(self, text: str) -> None:
         # In a file or a pipe every message stays one line.
         self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
+
+    def _report(self, event: events.DataReport) -> None:
+        """What matters of the report on the data; the whole of it lies in the run."""
+        self._working.stop()
+        try:
+            lines = brief(json.loads(Path(event.file).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError):
+            self._say(f"data: {event.usable:,} of {event.rows:,} rows usable")
+            return
+        lines.append((Text("  report"), Text(event.file)))
+        if self.console.is_terminal:
+            grid = Table.grid(padding=(0, 2))
+            for line in lines:
+                grid.add_row(*line)
+            self.console.print(grid)
+        else:
+            for about, text in lines:
+                self._say(f"{about}: {text}")
 
     def _started(self, event: events.RunStarted) -> None:
         self._say(
@@ -149,6 +178,52 @@ class Steps:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+class Working:
+    """What is being done and how far it has come: on one line of a terminal, gone when it is done;
+    elsewhere a line now and then where it takes long."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, emoji=False)
+        self._last_line = time.monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Working":
+        return self
+
+    def show(self, stage: str, done: float) -> None:
+        """The part ``done`` of a piece of work is behind us."""
+        stage = visible(stage)
+        if not self.console.is_terminal:
+            now = time.monotonic()
+            if now - self._last_line >= _PLAIN_SECONDS:
+                self._last_line = now
+                self.console.print(f"{stage}: {done:.0%}", markup=False, soft_wrap=True)
+            return
+        if self._task is None or self._progress.tasks[0].description != stage:
+            self.stop()
+            self._task = self._progress.add_task(stage, total=1.0)
+            self._progress.start()
+        self._progress.update(self._task, completed=done)
+
+    def stop(self) -> None:
+        """Clear the line; more work may follow."""
+        if self._task is not None:
+            self._progress.stop()
+            self._progress.remove_task(self._task)
+            self._task = None
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def _memory(size: int) -> str:

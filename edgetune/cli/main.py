@@ -26,7 +26,7 @@ from edgetune.errors import EdgetuneError, explain_os_error
 COMMANDS = {
     "quickstart": "Tune, evaluate, export, verify and chat, with the embedded model and data.",
     "doctor": "What this machine offers, what is missing and how to get it.",
-    "data": "Look at instruction data before training on it.",
+    "data": "Look at instruction data, convert, mix and split it.",
     "train": "Tune a model on instructions.",
     "runs": "List, show and remove training runs.",
     "eval": "Grade a model's answers to held-out instructions.",

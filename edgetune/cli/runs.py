@@ -54,12 +54,14 @@ def list_(
 def show(name: Name, runs_dir: RunsDir = None, json_: Json = False) -> None:
     """One run: its settings, its losses, its checkpoints and its exports."""
     from edgetune import events, paths, runs
+    from edgetune.data.findings import counted
 
     run = runs.open_run(name, paths.runs_dir(runs_dir))
     summary = runs.summarize(run)
     history = run.events()
     validations = [item for item in history if isinstance(item, events.Validated)]
     notes = [item.message for item in history if isinstance(item, events.Note)]
+    reports = [item for item in history if isinstance(item, events.DataReport)]
     checkpoints = sorted(path.name for path in run.checkpoints.glob("step-*"))
     config = run.config()
     if json_:
@@ -68,6 +70,7 @@ def show(name: Name, runs_dir: RunsDir = None, json_: Json = False) -> None:
             "validations": [item.model_dump() for item in validations],
             "checkpoints": checkpoints,
             "notes": notes,
+            "findings": reports[-1].counts if reports else None,
         }
         print(json.dumps(document, indent=1, ensure_ascii=False))
         return
@@ -75,7 +78,8 @@ def show(name: Name, runs_dir: RunsDir = None, json_: Json = False) -> None:
         ("run", str(summary.path)),
         ("state", f"{summary.state}, step {summary.step} of {summary.steps}"),
         ("model", summary.model),
-        ("data", ", ".join(config.data.train)),
+        ("data", ", ".join(source.path for source in config.data.train)),
+        ("findings", f"{counted(reports[-1].counts)} ({run.report_file})" if reports else "-"),
         ("adapter", f"{config.adapter.method}, rank {config.adapter.rank}"),
         ("learning rate", f"{config.train.learning_rate:g}"),
         ("train loss", _loss(summary.train_loss)),

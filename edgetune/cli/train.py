@@ -11,7 +11,14 @@ import typer
 if TYPE_CHECKING:
     from edgetune import events
 
-Files = Annotated[list[str] | None, typer.Option(help="Training rows: JSON or JSONL. Repeatable.")]
+_DATA_HELP = (
+    "Training rows: a file, a directory, a task file, - for standard input, or a Hugging Face "
+    "dataset. Repeatable."
+)
+_TEMPLATE_HELP = (
+    "Chat template: auto (the model's own, else plain), a built-in one (chatml, llama-3, …) or a "
+    "Jinja file."
+)
 
 
 def command(
@@ -19,8 +26,10 @@ def command(
         str | None,
         typer.Option(help="Base model: a directory, `nano` (embedded) or a Hugging Face name."),
     ] = None,
-    data: Files = None,
-    valid: Annotated[list[str] | None, typer.Option(help="Validation rows. Repeatable.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help=_DATA_HELP)] = None,
+    valid: Annotated[
+        list[str] | None, typer.Option(help="Validation rows, likewise. Repeatable.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the rows.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides epochs.")] = None,
@@ -30,7 +39,10 @@ def command(
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes order, split and first values.")] = None,
-    template: Annotated[str | None, typer.Option(help="Chat template: auto or plain.")] = None,
+    template: Annotated[str | None, typer.Option(help=_TEMPLATE_HELP)] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse data with warnings, not only with errors.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="Settings in a YAML file.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -60,6 +72,7 @@ def command(
         "data.train": data or None,
         "data.valid": valid or None,
         "data.template": template,
+        "data.strict": strict or None,
         "data.max_length": max_length,
         "adapter.method": method,
         "adapter.rank": rank,
@@ -124,24 +137,13 @@ def _resolve(
     given: dict[str, Any],
     assignments: list[str],
 ) -> Any:
-    from edgetune import config as settings
     from edgetune import paths, runs
+    from edgetune.cli.settings import resolve
 
-    values: dict[str, Any] = {}
+    before: dict[str, Any] = {}
     if resume is not None:
-        values = runs.open_run(resume, paths.runs_dir(runs_dir)).config().model_dump()
-    if config is not None:
-        values |= settings.read_yaml(config)
-    for key, value in given.items():
-        settings.set_value(values, key, value)
-    for assignment in assignments:
-        settings.assign(values, assignment)
-    # A limit above the default micro-batch means that one example may fill it.
-    data, train = values.get("data") or {}, values.setdefault("train", {})
-    length = data.get("max_length") if isinstance(data, dict) else None
-    if isinstance(length, int) and length > 4096 and isinstance(train, dict):
-        train.setdefault("micro_batch_tokens", length)
-    return settings.build(values, str(config) if config else "the command line")
+        before = runs.open_run(resume, paths.runs_dir(runs_dir)).config().model_dump()
+    return resolve(config, given, assignments, before)
 
 
 class stop_on_signal:

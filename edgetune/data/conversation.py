@@ -18,7 +18,7 @@ class ToolCall:
 
     name: str
     arguments: Any
-    """What it is called with: a JSON object as a dictionary, parsed where the row had it as text."""
+    """What it is called with: a dictionary, parsed where the row had it as JSON text."""
     id: str = ""
 
 

@@ -1,231 +1,231 @@
-"""Raw row -> Conversation. A file's format is found by the keys of its rows.
+"""Raw row -> conversations, and back: whatever the format, a row becomes ``Conversation``.
 
-- *alpaca*: ``instruction``, optional ``input`` and ``system``, ``output``
-- *chat*: ``messages``, a list of ``{"role": …, "content": …}``
-
-Either may say its ``task``. A row that is not what its format says is an error that names file
-and line; a row that is well-formed but has no answer is dropped, with its reason.
+``recognition.py`` says which format a row has; each format has a reader, and each conversation is
+checked in the same way. Every row may name its ``task``.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from edgetune.data import sources
-from edgetune.data.sources import Row
+from edgetune.config import SourceConfig
+from edgetune.data.chat_json import to_json
+from edgetune.data.chat_rows import CHOSEN, LABELS, read_chat, read_label, read_preference
+from edgetune.data.conversation import Conversation, Finding, Message
+from edgetune.data.fields import BadRow, Fields, Remark, Said, kind_of
+from edgetune.data.message_rows import is_message
+from edgetune.data.pair_rows import (
+    read_alpaca,
+    read_completion,
+    read_flan,
+    read_question,
+    read_seed_task,
+    read_text,
+)
+from edgetune.data.recognition import base_format, recognize
+from edgetune.data.rows import Row
+from edgetune.data.turns import check
 from edgetune.errors import RequestError
 
-Format = Literal["alpaca", "chat"]
-ROLES = ("system", "user", "assistant")
+__all__ = [
+    "ACCEPTED",
+    "KEYS",
+    "RowRead",
+    "check_request",
+    "read_row",
+    "to_conversations",
+    "to_json",
+]
+
 ACCEPTED = (
-    'Accepted are alpaca rows, {"instruction": "…", "input": "…", "output": "…"}, and chat rows, '
-    '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}.'
+    'Accepted are chat rows, {"messages": [{"role": "user", "content": "…"}, {"role": '
+    '"assistant", "content": "…"}]}; ShareGPT rows, {"conversations": [{"from": "human", '
+    '"value": "…"}, …]}; alpaca rows, {"instruction": "…", "input": "…", "output": "…"}; pairs '
+    "such as prompt and completion, question and answer, inputs and targets; preference pairs "
+    "(chosen, rejected); rows with a KTO label; self-instruct seed tasks; and plain text, "
+    '{"text": "…"}. Other keys can be named as one of these (`columns`), and a format can be '
+    "asked for (`--format`)."
 )
-_KNOWN_KEYS = {
-    "alpaca": {"instruction", "input", "output", "system", "history", "task"},
-    "chat": {"messages", "task"},
+"""The accepted formats, for hints."""
+
+READERS: dict[str, Callable[[Fields], list[Conversation]]] = {
+    "preference": read_preference,
+    "chat": read_chat,
+    "sharegpt": read_chat,
+    "seed-tasks": read_seed_task,
+    "alpaca": read_alpaca,
+    "flan": read_flan,
+    "question": read_question,
+    "completion": read_completion,
+    "text": read_text,
 }
-_SHOWN_PROBLEMS = 5
 
+_COMMON = ("system", "tools", "reasoning", "task")
+KEYS: dict[str, tuple[str, ...]] = {
+    "preference": ("prompt", "instruction", "input", "messages", "chosen", "rejected", *_COMMON),
+    "chat": ("messages", "tools", "system", "task"),
+    "sharegpt": ("conversations", "tools", "system", "task"),
+    "seed-tasks": ("instruction", "instances", "task"),
+    "alpaca": ("instruction", "input", "output", "history", *_COMMON),
+    "flan": ("inputs", "targets", "definition", *_COMMON),
+    "question": ("question", "context", "choices", "answer", *_COMMON),
+    "completion": ("prompt", "completion", *_COMMON),
+    "text": ("text", "task"),
+}
+"""The keys of each format, as ``columns`` can name them; rows may have others for the same."""
+KEYS["kto"] = tuple(
+    dict.fromkeys(["label", *(key for keys in KEYS.values() for key in keys if key != "rejected")])
+)
 
-@dataclass(frozen=True)
-class Message:
-    """What one side says."""
-
-    role: str
-    """system, user or assistant."""
-    content: str
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """The messages of one row, and where the row stands."""
-
-    messages: tuple[Message, ...]
-    task: str = ""
-    file: str = ""
-    line: int = 0
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A row that is left out."""
-
-    file: str
-    line: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file that was read."""
-
-    file: str
-    sha256: str
-    format: Format
-    rows: int
-    ignored_keys: tuple[str, ...] = ()
-    """Keys of its rows that this format gives no meaning."""
+TASKS = ("task", "task_name", "_task_name", "category", "kind")
+"""Keys that name a row's task; only the first has to be text."""
 
 
 @dataclass
-class Loaded:
-    """What files hold."""
+class RowRead:
+    """What became of a row."""
 
+    format: str = ""
+    """"" where none was recognized."""
     conversations: list[Conversation] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    """Keys that mean nothing here."""
 
 
-class UnusableRow(Exception):
-    """A well-formed row without anything to learn."""
+def to_conversations(
+    row: Row, source: SourceConfig, group_key: str = ""
+) -> tuple[str, list[Conversation], list[Finding]]:
+    """The format of a row, its conversations, and what there is to say about it.
 
-
-class MalformedRow(Exception):
-    """A row that is not what its format says."""
-
-
-def load(paths: Sequence[Path]) -> Loaded:
-    """Read files of rows, each in its own format.
-
-    Raises RequestError that names file and line for rows that are broken, and if there is no
-    usable row at all.
+    No conversation without a finding that says that the row is left out. Never raises for what a
+    row holds; ``check_request`` is to be called once for the source.
     """
-    loaded = Loaded()
-    for path in paths:
-        rows = list(sources.read(path))
-        row_format = detect(rows)
-        problems: list[str] = []
-        for row in rows:
-            try:
-                loaded.conversations.append(to_conversation(row, row_format))
-            except UnusableRow as reason:
-                loaded.drops.append(Drop(row.file, row.line, str(reason)))
-            except MalformedRow as problem:
-                problems.append(f"{row.file}, line {row.line}: {problem}")
-        if problems:
-            shown = "; ".join(problems[:_SHOWN_PROBLEMS])
-            more = len(problems) - _SHOWN_PROBLEMS
-            raise RequestError(
-                shown + (f"; and {more} more such rows." if more > 0 else "."),
-                f"Correct or remove {'it' if len(problems) == 1 else 'them'}. {ACCEPTED}",
-            )
-        keys = {key for row in rows for key in row.value}
-        with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        loaded.sources.append(
-            Source(
-                str(path),
-                digest,
-                row_format,
-                len(rows),
-                tuple(sorted(keys - _KNOWN_KEYS[row_format])),
-            )
-        )
-    if not loaded.conversations:
-        raise no_usable_rows(loaded.drops)
-    return loaded
+    read = read_row(row, source, group_key)
+    return read.format, read.conversations, read.findings
 
 
-def no_usable_rows(drops: Sequence[Drop]) -> RequestError:
-    """The error for data of which nothing is left, with the first reasons."""
-    shown = "; ".join(f"{drop.file}, line {drop.line}: {drop.reason}" for drop in drops[:3])
-    more = f"; and {len(drops) - 3} more rows" if len(drops) > 3 else ""
-    return RequestError(f"There is no usable row. {shown}{more}.", ACCEPTED)
-
-
-def detect(rows: Iterable[Row]) -> Format:
-    """The format of the first row that has one. Raises RequestError if none has."""
-    first: Row | None = None
-    for row in rows:
-        first = first or row
-        if isinstance(row.value, dict):
-            if "messages" in row.value:
-                return "chat"
-            if "instruction" in row.value:
-                return "alpaca"
-    if first is None:
-        raise RequestError("There are no rows.", ACCEPTED)
-    if isinstance(first.value, dict):
-        found = "its keys are " + (", ".join(f"`{key}`" for key in first.value) or "none at all")
+def check_request(source: SourceConfig) -> None:
+    """Raises RequestError if ``columns`` names what the source's format does not have."""
+    if source.format == "auto":
+        known = sorted({key for keys in KEYS.values() for key in keys})
+        whose = "any format"
     else:
-        found = f"it is {_kind(first.value)}, not an object"
-    raise RequestError(
-        f"{first.file}, line {first.line}: the format of this row is not known; {found}.", ACCEPTED
-    )
+        known, whose = list(KEYS[source.format]), f"the format {source.format}"
+    if unknown := [name for name in source.columns if name not in known]:
+        names = ", ".join(f"`{name}`" for name in unknown)
+        raise RequestError(
+            f"The columns given for {source.path} name {names}, which {whose} does not have.",
+            f"It has {', '.join(f'`{name}`' for name in known)}; on the right of each stands the "
+            "key of the rows, e.g. --column instruction=question_text.",
+        )
 
 
-def to_conversation(row: Row, row_format: Format) -> Conversation:
-    """Read one row. Raises MalformedRow or UnusableRow, whose text is the reason."""
-    value = row.value
+def read_row(row: Row, source: SourceConfig, group_key: str = "") -> RowRead:
+    """``to_conversations``, with the keys that were not used."""
+    read = RowRead()
+    said: Said = []
+    left_out: list[Finding] = []
+
+    def leave_out(problem: BadRow, where: str = "") -> None:
+        text = f"{where}{problem}"
+        left_out.append(
+            Finding(problem.grade, problem.kind, text, row.file, row.line, left_out=True)
+        )
+
+    try:
+        fields = Fields(_object(row.value, source.format), source.columns, said)
+        read.format = recognize(fields) if source.format == "auto" else source.format
+        drafts = _read(fields, read.format)
+        task, group = _task(fields, source), _group(fields, group_key)
+        read.ignored = fields.ignored()
+        for number, draft in enumerate(drafts, 1):
+            whole = _with_source_system(draft, source)
+            whole = replace(whole, task=task, group=group, file=row.file, line=row.line)
+            try:
+                read.conversations.append(check(whole, said))
+            except BadRow as problem:
+                leave_out(problem, f"instance {number}: " if len(drafts) > 1 else "")
+    except BadRow as problem:
+        leave_out(problem)
+    except RecursionError:
+        leave_out(BadRow("the row is nested too deeply", "broken"))
+    read.findings += row.findings
+    if read.conversations:
+        read.findings += (
+            Finding(item.grade, item.kind, item.message, row.file, row.line)
+            for item in dict.fromkeys(said)
+        )
+    read.findings += left_out
+    return read
+
+
+def _object(value: Any, wanted: str) -> dict[str, Any]:
+    if wanted == "text" and isinstance(value, str):
+        return {"text": value}
+    if isinstance(value, list) and value and all(is_message(item) for item in value):
+        return {"messages": value}
     if not isinstance(value, dict):
-        raise MalformedRow(f"the row is {_kind(value)}, not an object")
-    read_messages = _chat_messages if row_format == "chat" else _alpaca_messages
-    messages = read_messages(value)
-    for number, message in enumerate(messages, 1):
-        try:
-            message.content.encode()
-        except UnicodeEncodeError:
-            raise MalformedRow(
-                f"message {number} ({message.role}) holds half a character "
-                "(a lone \\ud800–\\udfff escape)"
-            ) from None
-        if message.role != "system" and not message.content.strip():
-            raise UnusableRow(f"message {number} ({message.role}) is empty")
-    if not any(message.role == "assistant" for message in messages):
-        raise UnusableRow("it has no assistant message, so nothing could be trained")
-    return Conversation(tuple(messages), _text(value, "task", optional=True), row.file, row.line)
+        raise BadRow(f"the row is {kind_of(value)}, not an object", "format")
+    return value
 
 
-def _alpaca_messages(value: dict[str, Any]) -> list[Message]:
-    instruction = _text(value, "instruction")
-    extra = _text(value, "input", optional=True)
-    output = _text(value, "output")
-    system = _text(value, "system", optional=True)
-    if value.get("history"):
-        raise MalformedRow("`history` is not read: write the whole conversation as a chat row")
-    user = f"{instruction}\n{extra}" if extra.strip() else instruction
-    messages = [Message("user", user), Message("assistant", output)]
-    return [Message("system", system), *messages] if system.strip() else messages
+def _read(fields: Fields, name: str) -> list[Conversation]:
+    if name == "preference" and not fields.has(*CHOSEN) and fields.has("messages"):
+        # As ``to_json`` writes a pair: the messages end with the better answer.
+        drafts = read_chat(fields)
+        label = fields.peek("label")
+        if not isinstance(label, bool):
+            return drafts
+        fields.take("label")
+        return [replace(draft, label=label) for draft in drafts]
+    if name != "kto":
+        return READERS[name](fields)
+    label = read_label(fields, numbers=True)
+    if label is None:
+        fields.need(*LABELS)
+        raise BadRow(f"{fields.label(*LABELS)} is to be true or false")
+    fields.take(*LABELS)
+    base = base_format(fields)
+    if base == "text":
+        raise BadRow(
+            "it is plain text, in which no answer stands that a label could judge", "format"
+        )
+    drafts = READERS[base](fields)
+    return [replace(draft, label=label) for draft in drafts]
 
 
-def _chat_messages(value: dict[str, Any]) -> list[Message]:
-    items = value.get("messages")
-    if not isinstance(items, list):
-        raise MalformedRow(f"`messages` is {_kind(items)}, not a list")
-    messages = []
-    for number, item in enumerate(items, 1):
-        if not isinstance(item, dict):
-            raise MalformedRow(f"message {number} is {_kind(item)}, not an object")
-        role = item.get("role")
-        if role not in ROLES:
-            raise MalformedRow(
-                f"message {number} has the role {role!r}; known are {', '.join(ROLES)}"
-            )
-        # A key such as tool_calls changes what the message says; leaving it out would be wrong.
-        unread = [key for key in item if key not in ("role", "content") and item[key]]
-        if unread:
-            raise MalformedRow(f"message {number} has `{unread[0]}`, which is not read")
-        try:
-            messages.append(Message(role, _text(item, "content")))
-        except MalformedRow as problem:
-            raise MalformedRow(f"message {number} ({role}): {problem}") from None
-    return messages
+def _task(fields: Fields, source: SourceConfig) -> str:
+    if fields.has("task"):
+        return fields.optional_text("task")
+    if fields.has("instances") and isinstance(fields.peek("name"), str):
+        return str(fields.take("name"))
+    for name in TASKS[1:]:
+        value = fields.peek(name)
+        if isinstance(value, str) and value.strip():
+            fields.take(name)
+            return value
+    return source.task
 
 
-def _text(value: dict[str, Any], key: str, optional: bool = False) -> str:
-    item = value.get(key)
-    if optional and item is None:
+def _group(fields: Fields, key: str) -> str:
+    if not key:
         return ""
-    if key not in value:
-        raise MalformedRow(f"`{key}` is missing")
-    if not isinstance(item, str):
-        raise MalformedRow(f"`{key}` is {_kind(item)}, not text")
-    return item
+    value = fields.value.get(key)
+    fields.used.add(key)
+    if value is None or isinstance(value, list | dict):
+        what = "missing" if value is None else kind_of(value)
+        text = f"`{key}`, which names the group, is {what}; the row belongs to no group"
+        fields.said.append(Remark("warning", "no-group", text))
+        return ""
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python writes out
+        raise BadRow(f"`{key}` is a number with too many digits") from None
 
 
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    return names.get(type(value), "nothing" if value is None else "a number")
+def _with_source_system(conversation: Conversation, source: SourceConfig) -> Conversation:
+    messages = conversation.messages
+    if not source.system or not messages or any(m.role == "system" for m in messages):
+        return conversation
+    return replace(conversation, messages=(Message("system", source.system), *messages))

@@ -18,7 +18,7 @@ _MULTIPLE = 64
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch; all arrays are int32."""
+    """A micro-batch; all arrays but ``weights`` are int32."""
 
     tokens: np.ndarray
     """Token ids, (rows, length); padding is 0."""
@@ -28,11 +28,18 @@ class Batch:
     """(count,): indices into the flattened rows × length; the token after each is trained."""
     targets: np.ndarray
     """(count,): those next tokens."""
+    weights: np.ndarray
+    """(count,), float32: how much each of them counts in the loss, above 0."""
 
     @property
     def count(self) -> int:
         """Number of trained tokens."""
         return len(self.targets)
+
+    @property
+    def weight(self) -> float:
+        """Sum of the trained tokens' weights; their number where all weigh 1."""
+        return float(self.weights.sum(dtype=np.float64))
 
 
 def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
@@ -100,16 +107,22 @@ def make_batches(
 def _batch(rows: Sequence[Sequence[Example]], length: int) -> Batch:
     tokens = np.zeros((len(rows), length), dtype=np.int32)
     segments = np.zeros((len(rows), length), dtype=np.int32)
-    trained = np.zeros((len(rows), length), dtype=bool)
+    weights = np.zeros((len(rows), length), dtype=np.float32)
     for index, row in enumerate(rows):
         start = 0
         for segment, example in enumerate(row, 1):
             end = start + len(example.ids)
             tokens[index, start:end] = example.ids
             segments[index, start:end] = segment
-            trained[index, start:end] = example.trained
+            weights[index, start:end] = example.weights
             # A first token would be predicted from the example before it.
-            trained[index, start] = False
+            weights[index, start] = 0
             start = end
-    learned = np.flatnonzero(trained).astype(np.int32)
-    return Batch(tokens, segments, learned - 1, tokens.reshape(-1)[learned])
+    learned = np.flatnonzero(weights).astype(np.int32)
+    return Batch(
+        tokens,
+        segments,
+        learned - 1,
+        tokens.reshape(-1)[learned],
+        weights.reshape(-1)[learned],
+    )

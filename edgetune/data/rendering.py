@@ -6,7 +6,7 @@ renderer serves training, evaluation, verification, chat and the server.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -25,34 +25,25 @@ AnyMessage = Message | Mapping[str, Any]
 _SWITCHES = ("enable_thinking", "open_thinking", "thinking")
 # The names under which templates are told to think or not.
 
+GENERATION = ("begin_of_generation_", "end_of_generation_")
+"""Variables: what to write around the parts that a template marks as the assistant's."""
+
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
-_MARKS = tuple(map(chr, range(0x12000, 0x12020)))
-# Cuneiform: letters, so that no template strips or escapes them, and never all in one text.
-
-_SPAN_MARKS = (chr(0x12020), chr(0x12021))
-
-
 class _Generation(jinja2.ext.Extension):
-    """``{% generation %}`` marks the assistant's part in some templates; here it only groups."""
+    """``{% generation %}`` marks the assistant's part in some templates; what it is to write
+    before and after that part is given as variables, and is nothing as a rule."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2's own protocol
-    around = ("", "")
 
     def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         before, after = (
-            jinja2.nodes.Output([jinja2.nodes.TemplateData(mark)], lineno=line)
-            for mark in self.around
+            jinja2.nodes.Output([jinja2.nodes.Name(name, "load")], lineno=line)
+            for name in GENERATION
         )
         return jinja2.nodes.Scope([before, *body, after], lineno=line)
-
-
-class _MarkedGeneration(_Generation):
-    """The same with a mark before and after it, which shows where it stands in the text."""
-
-    around = _SPAN_MARKS
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -76,9 +67,9 @@ def _tojson(
     )
 
 
-def _environment(now: datetime | None, generation: type[_Generation]) -> jinja2.Environment:
+def _environment(now: datetime | None) -> jinja2.Environment:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[generation, jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
@@ -119,7 +110,7 @@ class ChatTemplate:
         Raises RequestError if ``source`` is no valid template, or has no thinking to switch.
         """
         self.bos, self.eos, self.name = bos, eos, name
-        environment = _environment(now, _Generation)
+        environment = _environment(now)
         known = _undeclared(environment, source, name)
         self.switch = next((switch for switch in _SWITCHES if switch in known), None)
         chosen = dict(variables or {})
@@ -135,10 +126,8 @@ class ChatTemplate:
         if self.switch in chosen:
             self.switch = None
         self.source = _with_defaults(chosen) + source
-        self._compiled = environment.from_string(self.source)
+        self._compiled = _compiled(environment, self.source, name)
         self.marks_answers = bool(re.search(r"{%-?\s*generation\s*-?%}", source))
-        if self.marks_answers:
-            self._marking = _environment(now, _MarkedGeneration).from_string(self.source)
         self.writes_tools = "tools" in known
         self._calls = "as they are" if "tool_calls" in source else ""
         if not self._calls and "<tool_call>" in source:
@@ -166,48 +155,9 @@ class ChatTemplate:
         ``variables`` are handed to the template (e.g. ``enable_thinking``). Raises RequestError
         if the template refuses the conversation or has no way to write it.
         """
-        return self._render(self._compiled, messages, add_generation_prompt, tools, variables)
-
-    def answer_spans(
-        self,
-        messages: Sequence[AnyMessage],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        **variables: Any,
-    ) -> list[tuple[int, int]]:
-        """The characters [start, end) of the rendered conversation that the template itself marks
-        as the assistant's; only for a template that ``marks_answers``."""
-        text = self._render(self._marking, messages, False, tools, variables)
-        spans: list[tuple[int, int]] = []
-        start = position = 0
-        for part in re.split(f"([{''.join(_SPAN_MARKS)}])", text):
-            if part == _SPAN_MARKS[0]:
-                start = position
-            elif part == _SPAN_MARKS[1]:
-                spans.append((start, position))
-            else:
-                position += len(part)
-        return spans
-
-    def spaces_answers(self) -> bool:
-        """Whether it writes a space between the prompt and an answer."""
-        question = Message("user", "a")
-        try:
-            prompt = self.render([question], add_generation_prompt=True)
-            return self.render([question, Message("assistant", "b")]).startswith(prompt + " b")
-        except RequestError:
-            return False
-
-    def _render(
-        self,
-        compiled: jinja2.Template,
-        messages: Sequence[AnyMessage],
-        add_generation_prompt: bool,
-        tools: Sequence[Mapping[str, Any]] | None,
-        variables: Mapping[str, Any],
-    ) -> str:
         given = {"documents": None, **self._tokens, **variables}
         try:
-            return compiled.render(
+            return self._compiled.render(
                 messages=self._fit(messages),
                 tools=[dict(tool) for tool in tools] if tools else None,
                 add_generation_prompt=add_generation_prompt,
@@ -226,12 +176,23 @@ class ChatTemplate:
                 f"The {self.name} chat template refuses the conversation: {error}"
             ) from None
 
+    def spaces_answers(self) -> bool:
+        """Whether it writes a space between the prompt and an answer."""
+        question = Message("user", "a")
+        try:
+            prompt = self.render([question], add_generation_prompt=True)
+            return self.render([question, Message("assistant", "b")]).startswith(prompt + " b")
+        except RequestError:
+            return False
+
     def _fit(self, messages: Sequence[AnyMessage]) -> list[dict[str, Any]]:
         """The messages in the form that this template understands."""
         plain = [as_dict(item) if isinstance(item, Message) else dict(item) for item in messages]
         if self.folds_system and plain and plain[0].get("role") == "system":
             system, *plain = plain
-            if plain and plain[0].get("role") == "user":
+            if not system["content"].strip():
+                pass
+            elif plain and plain[0].get("role") == "user":
                 content = f"{system['content']}\n\n{plain[0]['content']}"
                 plain[0] = plain[0] | {"content": content}
             else:
@@ -256,6 +217,13 @@ class ChatTemplate:
         except RequestError:
             return True
         return False
+
+
+def _compiled(environment: jinja2.Environment, source: str, name: str) -> jinja2.Template:
+    try:
+        return environment.from_string(source)
+    except (jinja2.TemplateError, SyntaxError, RecursionError) as error:
+        raise RequestError(f"The {name} chat template is not valid Jinja: {error}.") from None
 
 
 def _undeclared(environment: jinja2.Environment, source: str, name: str) -> set[str]:
@@ -306,83 +274,3 @@ def _written_calls(content: str, calls: Sequence[Mapping[str, Any]]) -> str:
         for call in calls
     ]
     return "\n".join([content, *written] if content else written)
-
-
-class Guard:
-    """Keeps a control token that is written out in somebody's text from becoming one.
-
-    Before a template is rendered, every such text gets a mark in place of its first character.
-    What is still found in the rendered text was written by the template.
-    """
-
-    def __init__(self, control_texts: Iterable[str]) -> None:
-        texts = sorted(set(control_texts) - {""}, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, texts)) or r"(?!)")
-
-    def found(self, value: Any) -> str | None:
-        """The first control token that stands written out in a text or in a nesting of texts."""
-        for text in strings(value):
-            if match := self._control.search(text):
-                return match[0]
-        return None
-
-    def positions(self, text: str) -> Iterator[int]:
-        """Where the control tokens in a text begin."""
-        return (match.start() for match in self._control.finditer(text))
-
-    def mark(self, value: Any) -> tuple[Any, dict[int, str]]:
-        """``value`` (texts in lists and dictionaries) with a mark in place of the first character
-        of every control text, and what the marks stand for, as ``str.translate`` wants it; empty,
-        and the value unchanged, where there is none."""
-        if self.found(value) is None:
-            return value, {}
-        everything = set().union(*map(set, strings(value)))
-        free = (mark for mark in _MARKS if mark not in everything)
-        marks: dict[str, str] = {}
-
-        def broken(text: str) -> str:
-            while match := self._control.search(text):
-                first = match[0][0]
-                if first not in marks:
-                    marks[first] = next(free)
-                text = text[: match.start()] + marks[first] + text[match.start() + 1 :]
-            return text
-
-        return _mapped(value, broken), {ord(mark): first for first, mark in marks.items()}
-
-    def pieces(self, text: str, marks: Mapping[int, str]) -> list[tuple[str, bool]]:
-        """A rendered text without its marks, cut into stretches, each a control token (True) that
-        the template wrote, or not. Joined they are as long as ``text``."""
-        pieces: list[tuple[str, bool]] = []
-        place = 0
-        for match in self._control.finditer(text):
-            if match.start() > place:
-                pieces.append((text[place : match.start()].translate(marks), False))
-            pieces.append((match[0], True))
-            place = match.end()
-        if place < len(text):
-            pieces.append((text[place:].translate(marks), False))
-        return pieces
-
-
-def strings(value: Any) -> Iterator[str]:
-    """Every text in a nesting of lists and dictionaries, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from strings(key)
-            yield from strings(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from strings(item)
-
-
-def _mapped(value: Any, change: Any) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {_mapped(key, change): _mapped(item, change) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mapped(item, change) for item in value]
-    return value

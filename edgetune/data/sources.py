@@ -1,153 +1,231 @@
 """Files -> raw rows that know their file and line.
 
-JSON (a list of rows, however it is laid out) and JSON Lines are told apart by their content, not
-by their name. A byte order mark, Windows line ends and empty lines are fine.
+What a file holds is told from its content: JSON (a list of rows, however it is laid out, or the
+rows of an object that wraps a list), JSON Lines, a table (CSV, TSV), Parquet or plain text, each
+of them possibly compressed with gzip or zstd. Only where the content leaves it open, as between
+a table and plain text, does the name decide. Files are read piece by piece, never whole.
 """
 
-import json
-from collections.abc import Iterator
+import hashlib
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
+from edgetune import hub, paths
+from edgetune.config import SourceConfig
+from edgetune.data import csv_rows, json_rows, kinds, layout, parquet_rows, text_rows
+from edgetune.data.conversation import Finding
+from edgetune.data.rows import FileRead, Row
+from edgetune.data.streams import CHUNK, Damaged, Stream
+from edgetune.data.task_file import files_behind, is_task_file
 from edgetune.errors import RequestError, explain_os_error
 
-_WHITE = " \t\r\n"
-_DECODER = json.JSONDecoder()
+__all__ = ["FileRead", "Found", "Row", "find", "find_files", "read_rows"]
+
+_BOM = b"\xef\xbb\xbf"
+_HUB_PREFIX = "hf:"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row as it stands in a file."""
+class Found:
+    """The files of a source."""
 
-    value: Any
-    file: str
-    line: int
-    """Line of the row's first character, counted from 1."""
+    files: tuple[Path, ...]
+    findings: tuple[Finding, ...] = ()
+    """What of it is not read, and why."""
+    revision: str = ""
+    """Of a Hugging Face dataset: the commit."""
 
 
-def read(path: Path) -> Iterator[Row]:
-    """The rows of a file, in order.
+def find_files(source: SourceConfig) -> list[Path]:
+    """The files of a source, see ``find``."""
+    return list(find(source).files)
 
-    Raises RequestError, naming the line, for a file that is missing, unreadable, not UTF-8,
-    not JSON, or without rows.
+
+def find(source: SourceConfig) -> Found:
+    """The files of a source: itself, those of a directory or of a Hugging Face dataset, or what
+    comes from standard input (``-``), kept in a file.
+
+    Of a directory with files for training, validation and test, those of ``source.split`` are
+    taken. Raises RequestError for a source that is not there or holds nothing.
     """
-    text = _decode(_read_bytes(path), path)
-    begin = _skip_white(text, 0)
-    if begin == len(text):
-        raise RequestError(f"{path} is empty.", "It has to hold rows, as JSON or JSON Lines.")
-    if text[begin] == "[":
-        return _read_list(text, begin, path)
-    return _read_lines(text, path)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise RequestError(f"There is no file {path}.") from None
-    except IsADirectoryError:
-        inside = sorted(path.glob("*.json*"))
-        raise RequestError(
-            f"{path} is a directory, not a file with rows.",
-            f"Name a file in it, e.g. {inside[0]}." if inside else "",
-        ) from None
-    except OSError as error:
-        raise RequestError(explain_os_error(error, f"reading {path}").message) from None
-
-
-def _decode(data: bytes, path: Path) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if data[:2] == b"\x1f\x8b":
-            raise RequestError(f"{path} is compressed (gzip).", "Unpack it first.") from None
-        # Its object and positions are those of the text behind a byte order mark.
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise RequestError(
-            f"{path}, line {line}: the text is not UTF-8 (byte 0x{error.object[error.start]:02x}).",
-            "Save the file as UTF-8.",
-        ) from None
-
-
-def _skip_white(text: str, position: int) -> int:
-    while position < len(text) and text[position] in _WHITE:
-        position += 1
-    return position
-
-
-def _read_list(text: str, begin: int, path: Path) -> Iterator[Row]:
-    line, counted = 1, 0
-    position = _skip_white(text, begin + 1)
-    if text[position : position + 1] == "]":
-        raise RequestError(f"{path} holds an empty list.", "It has to hold at least one row.")
-    while True:
-        line, counted = line + text.count("\n", counted, position), position
-        value, position = _parse(text, position, path, 1)
-        yield Row(value, str(path), line)
-        position = _skip_white(text, position)
-        mark = text[position : position + 1]
-        if mark == ",":
-            position = _skip_white(text, position + 1)
-        elif mark == "]":
-            break
-        elif not mark:
-            raise _broken(text, position, path, 1, "the list of rows is cut off: no `]` at its end")
-        else:
-            raise _broken(text, position, path, 1, "a comma or `]` is missing after a row")
-    position = _skip_white(text, position + 1)
-    if position < len(text):
-        raise _broken(text, position, path, 1, "there is more text after the list of rows")
-
-
-def _read_lines(text: str, path: Path) -> Iterator[Row]:
-    start, number = 0, 0
-    while start < len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        content = text[start:end]
-        start, number = end + 1, number + 1
-        position = _skip_white(content, 0)
-        if position == len(content):
-            continue
-        try:
-            value, position = _parse(content, position, path, number)
-        except RequestError:
-            _refuse_one_object(text, path)
-            raise
-        position = _skip_white(content, position)
-        if position < len(content):
-            raise _broken(content, position, path, number, "there is more text after the row")
-        yield Row(value, str(path), number)
-
-
-def _refuse_one_object(text: str, path: Path) -> None:
-    """Raises RequestError if the whole text is a single JSON object over several lines."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    lists = [f"`{key}`" for key, item in value.items() if isinstance(item, list)]
-    inside = f" (its rows may be those in {', '.join(lists)})" if lists else ""
+    if source.path == "-":
+        return Found((kept_input("-"),))
+    if source.path.startswith(_HUB_PREFIX):
+        return _from_hub(source, source.path.removeprefix(_HUB_PREFIX))
+    path = Path(source.path).expanduser()
+    if path.is_dir():
+        return _in_directory(path, source)
+    if path.is_file():
+        return Found((path,))
+    if path.exists():  # a pipe, as `<(…)` of a shell makes one
+        return Found((kept_input(str(path)),))
+    is_file_name = kinds.bare_suffix(path.name) in kinds.DATA_NAMES
+    if hub.is_name(source.path) and not is_file_name:
+        return _from_hub(source, source.path)
     raise RequestError(
-        f"{path} holds one object, not a list of rows{inside}.",
-        "Put the rows into one list `[…]`, or every row on a line of its own.",
+        f"There is no file {path}.",
+        "Name a file with rows, a directory, `-` for standard input, or a Hugging Face dataset "
+        "such as `tatsu-lab/alpaca`.",
     )
 
 
-def _parse(text: str, position: int, path: Path, first_line: int) -> tuple[Any, int]:
+def _from_hub(source: SourceConfig, name: str) -> Found:
+    dataset = hub.resolve_dataset(name, source.revision, source.subset, source.split)
+    notes = [Finding("note", "skipped", message, source.path) for message in dataset.notes]
+    return Found(tuple(dataset.files), tuple(notes), dataset.revision)
+
+
+def _in_directory(folder: Path, source: SourceConfig) -> Found:
+    names: list[str] = []
+    empty: list[str] = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not any(part.startswith(".") for part in name.split("/")):
+            (names if path.stat().st_size else empty).append(name)
+    tasks, behind = _tasks_in(folder, names)
+    choice = layout.choose_local(
+        [name for name in names if name not in behind], source.split, source.path, tasks
+    )
+    notes = list(choice.notes)
+    if empty:
+        notes.append(f"{layout.listed(empty)}: empty, not read")
+    findings = [Finding("note", "skipped", message, source.path) for message in notes]
+    return Found(tuple(folder / name for name in choice.files), tuple(findings))
+
+
+def _tasks_in(folder: Path, names: list[str]) -> tuple[list[str], set[str]]:
+    """The task files among the files of a directory, and they with those that hold their rows."""
+    tasks = [name for name in names if is_task_file(folder / name, sure=True)]
+    behind = {file.resolve() for name in tasks for file in files_behind(folder / name)}
+    return tasks, {name for name in names if behind and (folder / name).resolve() in behind}
+
+
+@cache  # it can be read once only
+def kept_input(path: str) -> Path:
+    """A file with all that comes from a pipe (``-``: standard input), named by its content, so
+    that it can be read again, also by a later run."""
+    what = "standard input" if path == "-" else path
+    if path == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise RequestError(
+            "Nothing comes from standard input.", "Pipe rows into it: `… | edgetune train -`."
+        )
+    folder = paths.home() / "stdin"
     try:
-        return _DECODER.raw_decode(text, position)
-    except json.JSONDecodeError as error:
-        reason = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
-        raise _broken(text, error.pos, path, first_line, reason) from None
-    except RecursionError:
-        raise _broken(text, position, path, first_line, "the row is nested too deeply") from None
-    except ValueError as error:
-        raise _broken(text, position, path, first_line, str(error)) from None
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{uuid.uuid4().hex}.tmp"
+        try:
+            with part.open("wb") as file, _pipe(path) as pipe:
+                digest = hashlib.sha256()
+                while chunk := pipe.read(CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+                size = file.tell()
+            if not size:
+                raise RequestError(f"Nothing comes from {what}.", "It has to hold rows.")
+            return part.replace(folder / digest.hexdigest())
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, f"keeping {what}") from None
 
 
-def _broken(text: str, position: int, path: Path, first_line: int, reason: str) -> RequestError:
-    line = first_line + text.count("\n", 0, position)
-    column = position - text.rfind("\n", 0, position)
-    return RequestError(f"{path}, line {line}, column {column}: broken JSON: {reason}.")
+def _pipe(path: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb")
+
+
+def read_rows(
+    path: Path, progress: Callable[[int], None] | None = None
+) -> Iterator[Row | Finding | FileRead]:
+    """The rows of a file in their order, a finding for each row that cannot be read and for what
+    else there is to say, and at last what was read.
+
+    ``progress`` is called with the bytes of the file read so far. Raises RequestError for a file
+    that cannot be read, is of no known kind or holds no rows.
+    """
+    file = str(path)
+    given, line, errors = 0, 0, 0
+    with Stream(path, progress) as stream:
+        try:
+            for item in _items(stream, path, file):
+                line = max(line, item.line)
+                given += isinstance(item, Row)
+                errors += isinstance(item, Finding) and item.grade == "error"
+                yield item
+        except Damaged as damage:
+            if not line:
+                raise RequestError(f"{file}: {damage}.", "Fetch or write it again.") from None
+            message = f"{damage}; what follows line {line} is lost"
+            errors += 1
+            yield Finding("error", "broken", message, file, line)
+        if not given and not errors:
+            raise RequestError(f"{file} holds no rows.", "It has to hold at least one.")
+        yield FileRead(file, stream.sha256(), given, stream.bytes)
+
+
+def _items(stream: Stream, path: Path, file: str) -> Iterator[Row | Finding]:
+    window, rest, whole = _begin(stream.chunks())
+    if window.startswith(kinds.PARQUET):
+        yield from _parquet(stream, path, file, chain([window], rest))
+        return
+    if whole and not window.removeprefix(_BOM).strip():
+        raise RequestError(f"{file} is empty.", "It has to hold rows.")
+    kinds.refuse_others(window, file)
+    if window.startswith(_BOM):
+        yield Finding("note", "bom", "the file begins with a byte order mark", file)
+        window = window[len(_BOM) :]
+    if b"\r\n" in window:
+        message = "its lines end as on Windows (CRLF); that changes nothing"
+        yield Finding("note", "crlf", message, file)
+    text = window.decode("utf-8", "replace")
+    chunks = chain([window], rest)
+    match kinds.kind(text, path.name):
+        case "json":
+            yield from json_rows.read(chunks, text, whole, file)
+        case "table":
+            yield from csv_rows.read(chunks, file, csv_rows.delimiter(text)[0])
+        case _:
+            yield from text_rows.read(chunks, file)
+
+
+def _begin(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes], bool]:
+    """How data begins, what follows, and whether nothing does."""
+    parts: list[bytes] = []
+    size = 0
+    damage: Damaged | None = None
+    try:
+        for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= CHUNK:
+                break
+    except Damaged as error:
+        damage = error
+    window = b"".join(parts)
+    return window, _rest(chunks, damage), size < CHUNK and damage is None
+
+
+def _rest(chunks: Iterator[bytes], damage: Damaged | None) -> Iterator[bytes]:
+    if damage is not None:
+        raise damage
+    yield from chunks
+
+
+def _parquet(
+    stream: Stream, path: Path, file: str, chunks: Iterator[bytes]
+) -> Iterator[Row | Finding]:
+    """Parquet is read from its end, so a compressed file is unpacked first."""
+    if not stream.packed:
+        yield from parquet_rows.read(path, file)
+        return
+    with tempfile.TemporaryFile() as unpacked:
+        for chunk in chunks:
+            unpacked.write(chunk)
+        yield from parquet_rows.read(unpacked, file)

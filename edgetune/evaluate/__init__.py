@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,10 @@ from edgetune import hub, paths, runs
 from edgetune.errors import RequestError
 
 if TYPE_CHECKING:
-    from edgetune.data.formats import Conversation
+    from edgetune.data.conversation import Conversation
+    from edgetune.data.rendering import ChatTemplate
+    from edgetune.data.template import Example
+    from edgetune.data.tokenizer import Tokenizer
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -95,11 +100,9 @@ def evaluate(
     ``target`` is a GGUF file, a run or a model; with ``base`` the run's base model is evaluated
     first. Raises RequestError for data or targets that are not there or not usable.
     """
-    from edgetune.data.formats import load
-
     names = [Path(file).name for file in data]
     sets = {
-        name if names.count(name) == 1 else str(file): load([Path(file)]).conversations
+        name if names.count(name) == 1 else str(file): _rows(file)
         for name, file in zip(names, data, strict=True)
     }
     if target.endswith(".gguf"):
@@ -110,20 +113,21 @@ def evaluate(
         return [Evaluation(target, "gguf", _gguf_scores(Path(target), sets, progress), {})]
     run = runs.find_run(target, paths.runs_dir(runs_dir))
     if run is None:
-        return [_evaluate_model(target, "model", target, None, sets, "auto", progress)]
-    config = run.config()
+        return [_evaluate_model(target, "model", target, None, None, sets, progress)]
+    model = run.config().model
     adapter = adapter_of(run)
     evaluations = []
     if base:
-        evaluations.append(
-            _evaluate_model(
-                config.model, "model", config.model, None, sets, config.data.template, progress
-            )
-        )
-    evaluations.append(
-        _evaluate_model(target, "run", config.model, adapter, sets, config.data.template, progress)
-    )
+        evaluations.append(_evaluate_model(model, "model", model, None, run, sets, progress))
+    evaluations.append(_evaluate_model(target, "run", model, adapter, run, sets, progress))
     return evaluations
+
+
+def _rows(file: str | Path) -> list[Conversation]:
+    """The rows to answer: all that can be read, but not the answers that nobody wants."""
+    from edgetune.data.reading import load
+
+    return [item for item in load([file]).conversations if item.label is not False]
 
 
 def adapter_of(run: runs.Run) -> Path:
@@ -140,27 +144,41 @@ def adapter_of(run: runs.Run) -> Path:
     return run.adapter
 
 
+def template_of(run: runs.Run, tokenizer: Tokenizer) -> ChatTemplate:
+    """The chat template that the run was trained with, as it is kept with its adapter: the file
+    or the settings that it came from may have changed since."""
+    from edgetune.data.rendering import ChatTemplate
+
+    source = (run.adapter / "chat_template.jinja").read_text(encoding="utf-8")
+    config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    return ChatTemplate(source, tokenizer.bos, tokenizer.eos, str(config["template"]))
+
+
 def _evaluate_model(
     target: str,
     kind: str,
     model: str,
     adapter: Path | None,
+    run: runs.Run | None,
     sets: dict[str, list[Conversation]],
-    template_choice: str,
     progress: Progress | None,
 ) -> Evaluation:
-    from edgetune.data.template import choose_template, to_example
-    from edgetune.evaluate.answers import answer_with_model
+    """Answers and losses of a model, with the template of ``run`` if there is one."""
+    from edgetune.data.builtin import choose_template
+    from edgetune.evaluate.answers import answer_with_model, question_of
     from edgetune.models import attach_adapter, load
     from edgetune.train.loss import held_out_loss
 
     loaded = load(model)
-    template = choose_template(loaded.tokenizer, template_choice)
+    tokenizer = loaded.tokenizer
+    template = choose_template(tokenizer) if run is None else template_of(run, tokenizer)
     if adapter is not None:
         attach_adapter(loaded, adapter)
     # Before the answers, which take long: a row that cannot be used is found here.
+    for conversation in chain.from_iterable(sets.values()):
+        question_of(conversation)
     examples = {
-        name: [to_example(item, loaded.tokenizer, template) for item in conversations]
+        name: list(examples_of(conversations, tokenizer, template))
         for name, conversations in sets.items()
     }
     scores, losses = {}, {}
@@ -170,12 +188,26 @@ def _evaluate_model(
     return Evaluation(target, kind, scores, losses)
 
 
+def examples_of(
+    conversations: Iterable[Conversation], tokenizer: Tokenizer, template: ChatTemplate
+) -> Iterator[Example]:
+    """The examples of all conversations. Raises RequestError for one that has none."""
+    from edgetune.data.template import RowProblem, to_examples
+
+    for result in to_examples(conversations, tokenizer, template):
+        if isinstance(result, RowProblem):
+            raise result
+        yield from result
+
+
 def _gguf_scores(
     file: Path, sets: dict[str, list[Conversation]], progress: Progress | None
 ) -> dict[str, Score]:
-    from edgetune.evaluate.answers import answer_with_engine
+    from edgetune.evaluate.answers import answer_with_engine, question_of
     from edgetune.serve.engine import load
 
+    for conversation in chain.from_iterable(sets.values()):
+        question_of(conversation)
     with load(file) as engine:
         return {
             name: answer_with_engine(engine, conversations, progress)

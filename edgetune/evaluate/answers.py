@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgetune import device
-from edgetune.data.formats import Conversation, Message
-from edgetune.data.template import ChatTemplate, prompt_ids, stop_ids
+from edgetune.data.conversation import Conversation, Message
+from edgetune.data.rendering import ChatTemplate
+from edgetune.data.template import prompt_ids, stop_ids
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 from edgetune.evaluate import Graded, Progress, Score
@@ -30,8 +31,13 @@ def question_of(conversation: Conversation) -> tuple[list[Message], str]:
     messages = list(conversation.messages)
     if not messages or messages[-1].role != "assistant":
         raise RequestError(
-            f"{conversation.file}:{conversation.line}: this conversation does not end with an "
-            "answer, so there is nothing to compare with."
+            f"{conversation.file}, line {conversation.line}: this conversation does not end with "
+            "an answer, so there is nothing to compare with."
+        )
+    if messages[-1].tool_calls:
+        raise RequestError(
+            f"{conversation.file}, line {conversation.line}: this conversation ends with a call "
+            "of a tool, which is not graded."
         )
     return messages[:-1], messages[-1].content
 
@@ -44,7 +50,10 @@ def answer_with_model(
 ) -> Score:
     """Grade the model's greedy answers to the last turn of each conversation."""
     questions = [question_of(item) for item in conversations]
-    prompts = [prompt_ids(messages, loaded.tokenizer, template) for messages, _ in questions]
+    prompts = [
+        prompt_ids(messages, loaded.tokenizer, template, conversation.tools)
+        for conversation, (messages, _) in zip(conversations, questions, strict=True)
+    ]
     limit = answer_limit(loaded.tokenizer, [answer for _, answer in questions])
     stops = stop_ids(loaded.tokenizer, template)
     outputs = continue_greedily(loaded, prompts, limit, stops, progress)

@@ -25,6 +25,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from edgetune.device import has_amx
 from edgetune.errors import EdgetuneError, RequestError
 
 CHUNK = 256
@@ -84,6 +85,9 @@ class Model:
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
         model_params.n_gpu_layers = gpu_layers if llama_cpp.llama_supports_gpu_offload() else 0
+        # llama.cpp repacks weights for AMX where the processor names it, and some virtual machines
+        # end a process that then uses it.
+        model_params.use_extra_bufts = not has_amx()
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(file), model_params)
         if not self._model:
             raise EdgetuneError(

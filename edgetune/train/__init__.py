@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from edgetune import config as settings
 from edgetune import events, paths, runs
 from edgetune.errors import EdgetuneError, RequestError, explain_os_error
+from edgetune.train import preparation
 from edgetune.train import resume as resuming
 
 if TYPE_CHECKING:
     from edgetune.data.dataset import Dataset
-    from edgetune.data.template import ChatTemplate
+    from edgetune.data.rendering import ChatTemplate
     from edgetune.models import Loaded
 
 
@@ -65,23 +66,27 @@ def train(
     elif config is None:
         raise RequestError("There is nothing to train.", "Give settings, or a run to resume.")
     config = resuming.absolute(config)
-    _check_writable_as_text(folder, config)
+    preparation.check_writable_as_text(folder, config)
     if run is None and config.name:
         runs.check_free(config.name, folder)
     recorded = None if run is None else resuming.read_record(run)
     # Some chat templates write today's date: a resumed run goes on in the day it began.
     began = datetime.now() if recorded is None else datetime.fromisoformat(recorded["began"])
 
-    from edgetune.data.dataset import prepare
-    from edgetune.data.template import choose_template
+    from edgetune.data.builtin import choose_template
+    from edgetune.data.dataset import prepare, refuse
     from edgetune.models import load
     from edgetune.train import adapters, loss
 
     loaded = load(config.model)
     adapters.choose(loaded.model, config.adapter.targets)
     loss.gathered_head(loaded.model)
-    template = choose_template(loaded.tokenizer, config.data.template, began)
-    dataset = prepare(config.data, config.seed, loaded.tokenizer, template)
+    template = choose_template(loaded.tokenizer, config.data, began)
+    progress = preparation.Announced(on_event)
+    data = config.data if recorded is None else resuming.pin(config.data, recorded)
+    dataset = prepare(data, config.seed, loaded.tokenizer, template, now=began, progress=progress)
+    refuse(dataset.findings, config.data)
+    report = preparation.examine(config, dataset, template, run, progress)
     facts = resuming.record(config, loaded.path, dataset, began)
     if run is not None and recorded is not None:
         resuming.check_unchanged(run, recorded, facts)
@@ -89,9 +94,11 @@ def train(
         run = _create(config, folder)
     if recorded is None:
         paths.write_text(run.data_file, json.dumps(facts, indent=1, ensure_ascii=False))
+    if not run.report_file.exists():
+        paths.write_text(run.report_file, json.dumps(report, indent=1, ensure_ascii=False))
     with run.working():
-        _keep_validation(run, dataset)
-        return _work(run, config, loaded, template, dataset, on_event, stop_requested)
+        preparation.keep_validation(run, dataset)
+        return _work(run, config, loaded, template, dataset, report, on_event, stop_requested)
 
 
 def _work(
@@ -100,6 +107,7 @@ def _work(
     loaded: Loaded,
     template: ChatTemplate,
     dataset: Dataset,
+    report: dict[str, Any],
     on_event: Callable[[events.Event], None] | None,
     stop_requested: Callable[[], bool] | None,
 ) -> TrainResult:
@@ -127,6 +135,14 @@ def _work(
     step = resumed.state.step if resumed else 0
     try:
         say(
+            events.DataReport(
+                file=str(run.report_file),
+                rows=report["rows"],
+                usable=report["usable"],
+                counts=report["counts"],
+            )
+        )
+        say(
             events.RunStarted(
                 run=str(run.path),
                 model=config.model,
@@ -134,14 +150,14 @@ def _work(
                 steps=plan.steps,
                 examples=len(dataset.train),
                 validation_examples=len(dataset.valid),
-                trained_tokens_per_epoch=sum(int(e.trained.sum()) for e in dataset.train),
+                trained_tokens_per_epoch=dataset.tokens_per_epoch()["trained_tokens"],
                 trainable_parameters=sum(v.size for v in adapters.weights(loaded.model).values()),
                 device=device.describe().name,
             )
         )
         if resumed is not None and step == plan.steps:
             notes.append("All steps of this run were taken before; only its end is written again.")
-        for note in [*loaded.notes, *_data_notes(dataset), *notes]:
+        for note in [*loaded.notes, *preparation.notes_on(dataset), *notes]:
             say(events.Note(message=note))
         requested = stop_requested or (lambda: False)
         for event in loop.run_steps(plan, loaded, resumed, run.checkpoints, requested):
@@ -212,48 +228,6 @@ def save_adapter(
             extra,
         )
         copy_tokenizer(loaded.tokenizer, temporary, template.source)
-
-
-def _data_notes(dataset: Dataset) -> list[str]:
-    """What the user should know about the rows before the first step."""
-    notes = list(dataset.summary["notes"])
-    if drops := dataset.summary["drops"]:
-        notes.append(
-            f"{len(drops)} rows are left out, all listed in data.json; the first is "
-            f"{drops[0]['file']}, line {drops[0]['line']}: {drops[0]['reason']}"
-        )
-    return notes
-
-
-def _keep_validation(run: runs.Run, dataset: Dataset) -> None:
-    """Write the validation conversations beside the run, as chat JSONL."""
-    if run.validation_sample.exists() or not dataset.valid:
-        return
-    lines = [
-        json.dumps(
-            {
-                "messages": [
-                    {"role": message.role, "content": message.content}
-                    for message in conversation.messages
-                ],
-                "task": conversation.task,
-            },
-            ensure_ascii=False,
-        )
-        for conversation in dataset.valid_conversations
-    ]
-    paths.write_text(run.validation_sample, "\n".join(lines) + "\n")
-
-
-def _check_writable_as_text(folder: Path, config: settings.RunConfig) -> None:
-    """Raises RequestError for a path that the run's files, which are UTF-8, cannot name."""
-    for text in (str(folder), config.model, *config.data.train, *config.data.valid):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise RequestError(
-                f"The name of {text!a} is not UTF-8, so the run could not record it.", "Rename it."
-            ) from None
 
 
 def _create(config: settings.RunConfig, folder: Path) -> runs.Run:

@@ -1,10 +1,11 @@
 """The training loop: a prepared run in, events out.
 
-A step takes ``batch_size`` examples, packs them into micro-batches, adds up the gradients of
-their summed losses and divides by the number of trained tokens: the result is the same however
-the examples were packed or split. The order of the examples follows from (seed, epoch) and
-dropout's random state from (seed, step), so a step depends on nothing but its number and the
-weights before it. That is what makes a resumed run bit-identical to one that never stopped.
+A step takes ``batch_size`` rows, packs their examples into micro-batches, adds up the gradients
+of their summed losses and divides by the weight of the trained tokens (their number, where the
+data gives no weights): the result is the same however the examples were packed or split. The
+order of the rows follows from (seed, epoch) and dropout's random state from (seed, step), so a
+step depends on nothing but its number and the weights before it. That is what makes a resumed run
+bit-identical to one that never stopped.
 """
 
 import math
@@ -19,8 +20,9 @@ import numpy as np
 
 from edgetune import device, events
 from edgetune.config import RunConfig
-from edgetune.data.dataset import Dataset, epoch_order
+from edgetune.data.dataset import Dataset
 from edgetune.data.packing import Batch, make_batches
+from edgetune.data.schedule import schedule
 from edgetune.data.template import Example
 from edgetune.errors import EdgetuneError
 from edgetune.models import Loaded
@@ -37,6 +39,8 @@ Weights = dict[str, mx.array]
 
 _RATE_WINDOW = 20
 # Steps over which speed and time left are averaged.
+_VALIDATION_ROWS = 4096
+# Validation rows that are in memory at once, and that are packed together.
 
 
 @dataclass
@@ -48,26 +52,35 @@ class Plan:
     steps: int
     steps_per_epoch: int
     validate_every: int
+    _order: tuple[int, np.ndarray] | None = None
+    # The epoch that was asked for last, and its rows: a long one is not sorted at every step.
 
     def examples(self, step: int) -> list[Example]:
-        """The examples of step ``step`` (1 …), from (seed, step) alone."""
+        """The examples of the rows of step ``step`` (1 …), from (seed, step) alone."""
         epoch, index = divmod(step - 1, self.steps_per_epoch)
-        order = epoch_order(len(self.dataset.train), self.config.seed, epoch)
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, self.dataset.mixture.order(epoch)
         size = self.config.train.batch_size
-        return [self.dataset.train[i] for i in order[index * size : (index + 1) * size]]
+        rows = self._order[1][index * size : (index + 1) * size]
+        return [example for row in rows for example in self.dataset.train[int(row)]]
 
     def batches(self, examples: list[Example]) -> list[Batch]:
         return make_batches(
             examples, self.config.train.micro_batch_tokens, self.config.data.max_length
         )
 
+    def validation_batches(self) -> Iterator[Batch]:
+        """The whole validation set, always in the same batches."""
+        rows = self.dataset.valid
+        for start in range(0, len(rows), _VALIDATION_ROWS):
+            block = rows[start : start + _VALIDATION_ROWS]
+            yield from self.batches([example for row in block for example in row])
+
 
 def make_plan(config: RunConfig, dataset: Dataset) -> Plan:
     """Steps and intervals of a run over ``dataset``."""
-    per_epoch = math.ceil(len(dataset.train) / config.train.batch_size)
-    steps = config.train.steps or max(1, round(config.train.epochs * per_epoch))
-    every = config.train.validate_every or max(1, math.ceil(steps / 10))
-    return Plan(config, dataset, steps, per_epoch, every)
+    found = schedule(config.train, dataset.mixture.rows_per_epoch)
+    return Plan(config, dataset, found.steps, found.steps_per_epoch, found.validate_every)
 
 
 def run_steps(
@@ -98,7 +111,7 @@ def run_steps(
 
     def validate(step: int) -> events.Validated:
         model.update(tree_unflatten(list(parameters.items())))
-        value, tokens = loss.mean_loss(model, plan.batches(plan.dataset.valid))
+        value, tokens = loss.mean_loss(model, plan.validation_batches())
         best = state.best_validation_loss is None or value < state.best_validation_loss
         state.best_validation_loss = value if best else state.best_validation_loss
         state.last_validation_step = step
@@ -122,7 +135,7 @@ def run_steps(
         step = state.step + 1
         examples = plan.examples(step)
         mx.random.seed(_step_seed(config.seed, step))
-        total, count = 0.0, 0
+        total, weight, count = 0.0, 0.0, 0
         gradients: Weights = {}
         model.train()
         for batch in plan.batches(examples):
@@ -130,15 +143,16 @@ def run_steps(
             value, part = gradients_of(parameters, *arrays.as_tuple())
             gradients = _add(gradients, part) if gradients else part
             mx.eval(value, gradients)
-            total, count = total + loss.number(value), count + batch.count
+            total, weight = total + loss.number(value), weight + batch.weight
+            count += batch.count
         rate = optimizer.learning_rate(config.train, step, plan.steps)
         updater.learning_rate = rate
-        updated, norm_array = apply(parameters, gradients, mx.array(1.0 / count))
+        updated, norm_array = apply(parameters, gradients, mx.array(1.0 / weight))
         norm = loss.number(norm_array)
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise EdgetuneError(
                 f"Step {step}: the loss or its gradient is no number any more "
-                f"(loss {total / count}, gradient norm {norm}), so the step was not "
+                f"(loss {total / weight}, gradient norm {norm}), so the step was not "
                 f"taken. Its rows: {_name_rows(examples)}.",
                 "Lower train.learning_rate or look at these rows; the last checkpoint is kept.",
             )
@@ -153,7 +167,7 @@ def run_steps(
             step=step,
             steps=plan.steps,
             epoch=step / plan.steps_per_epoch,
-            train_loss=total / count,
+            train_loss=total / weight,
             gradient_norm=norm,
             learning_rate=rate,
             trained_tokens=state.trained_tokens,

@@ -9,7 +9,7 @@ Two things make this work under any attention model of mlx-lm, with no change to
   prompts and padding never reach the vocabulary-wide matrix.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,7 +118,7 @@ class Arrays:
     targets: mx.array
     """(n,) the tokens they should predict."""
     weights: mx.array
-    """(n,) 1 for a trained token, 0 for the bucket's padding."""
+    """(n,) how much each counts; 0 for the bucket's padding."""
 
     def as_tuple(self) -> tuple[mx.array, ...]:
         return self.tokens, self.segments, self.positions, self.targets, self.weights
@@ -133,14 +133,14 @@ def to_arrays(batch: Batch) -> Arrays:
         segments=mx.array(batch.segments),
         positions=mx.array(np.pad(batch.positions, pad)),
         targets=mx.array(np.pad(batch.targets, pad)),
-        weights=mx.array(np.pad(np.ones(batch.count, np.float32), pad)),
+        weights=mx.array(np.pad(batch.weights, pad)),
     )
 
 
 def summed_loss(model: nn.Module, rows: Rows, arrays: Sequence[mx.array]) -> mx.array:
-    """Sum over the trained tokens of −ln p(token), a float32 scalar.
+    """Sum over the trained tokens of their weight times −ln p(token), a float32 scalar.
 
-    The sum, not the mean: a step divides by the trained tokens of all its micro-batches, so that
+    The sum, not the mean: a step divides by the weights of all its micro-batches, so that
     accumulation changes nothing.
     """
     tokens, segments, positions, targets, weights = arrays
@@ -161,15 +161,15 @@ def number(scalar: mx.array) -> float:
     return float(value)
 
 
-def mean_loss(model: nn.Module, batches: Sequence[Batch]) -> tuple[float, int]:
-    """Mean loss per trained token over ``batches``, and the number of trained tokens."""
-    total, count = 0.0, 0
+def mean_loss(model: nn.Module, batches: Iterable[Batch]) -> tuple[float, int]:
+    """Mean loss per trained token over ``batches``, weighted, and the number of trained tokens."""
+    total, weight, count = 0.0, 0.0, 0
     model.eval()
     rows = gathered_head(model)
     for batch in batches:
         total += number(summed_loss(model, rows, to_arrays(batch).as_tuple()))
-        count += batch.count
-    return total / max(count, 1), count
+        weight, count = weight + batch.weight, count + batch.count
+    return total / weight if weight else 0.0, count
 
 
 def held_out_loss(model: nn.Module, examples: Sequence[Example]) -> float:

@@ -21,19 +21,56 @@ if TYPE_CHECKING:
 
 
 def absolute(config: settings.RunConfig) -> settings.RunConfig:
-    """The configuration with existing paths made absolute, so that it runs from any folder."""
+    """The configuration with existing paths made absolute, so that it runs from any folder, and
+    with the file that keeps what came through a pipe in place of `-` and the like."""
+
+    from edgetune.data.builtin import BUILT_IN
+    from edgetune.data.sources import find_files
 
     def full(text: str) -> str:
-        return str(Path(text).resolve()) if Path(text).exists() else text
+        path = Path(text).expanduser()
+        return str(path.resolve()) if text and path.exists() else text
 
-    data = config.data.model_copy(
+    def place(source: settings.SourceConfig) -> settings.SourceConfig:
+        path = Path(source.path).expanduser()
+        if source.path == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+            [kept] = find_files(source)
+            return source.model_copy(update={"path": str(kept.resolve())})
+        return source.model_copy(update={"path": full(source.path)})
+
+    data = config.data
+    train = [place(source) for source in data.train]
+    new_names = {old.path: new.path for old, new in zip(data.train, train, strict=True)}
+    mixture = data.mixture
+    if mixture.by == "source":
+        weights = {new_names.get(name, name): weight for name, weight in mixture.weights.items()}
+        mixture = mixture.model_copy(update={"weights": weights})
+    template = data.template if data.template in ("auto", *BUILT_IN) else full(data.template)
+    data = data.model_copy(
         update={
-            "train": [full(file) for file in config.data.train],
-            "valid": [full(file) for file in config.data.valid],
+            "train": train,
+            "valid": [place(source) for source in data.valid],
+            "mixture": mixture,
+            "template": template,
         }
     )
     model = config.model if config.model == NANO else full(config.model)
     return config.model_copy(update={"data": data, "model": model})
+
+
+def pin(data: settings.DataConfig, recorded: dict[str, Any]) -> settings.DataConfig:
+    """The settings with the revisions of Hugging Face datasets that a run began with."""
+
+    def pinned(use: str, sources: list[settings.SourceConfig]) -> list[settings.SourceConfig]:
+        revisions = recorded.get("revisions", {}).get(use, [])
+        return [
+            source.model_copy(update={"revision": revision}) if revision else source
+            for source, revision in zip(sources, revisions, strict=False)
+        ] + sources[len(revisions) :]
+
+    return data.model_copy(
+        update={"train": pinned("train", data.train), "valid": pinned("valid", data.valid)}
+    )
 
 
 def record(
@@ -79,13 +116,7 @@ def check_base(run: runs.Run, model: Path) -> None:
 def _digest(dataset: Dataset) -> str:
     """Of every token and mask that the run sees: any change of the data, the template, the
     tokenizer or the split changes it."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (dataset.train, dataset.valid):
-        digest.update(len(part).to_bytes(8, "little"))
-        for example in part:
-            digest.update(len(example.ids).to_bytes(8, "little"))
-            digest.update(example.ids.tobytes() + example.trained.tobytes())
-    return digest.hexdigest()
+    return f"{dataset.train.digest()} {dataset.valid.digest()}"
 
 
 def settings_to_resume(run: runs.Run, asked: settings.RunConfig | None) -> settings.RunConfig:
@@ -113,15 +144,18 @@ def _refuse_changes(run: runs.Run, before: dict[str, Any], after: dict[str, Any]
 
 def _decisive(config: settings.RunConfig) -> dict[str, Any]:
     """The settings that a run may not change. Names and places may: what lies there is compared
-    by its content."""
-    places = ("name", "model", "data.train", "data.valid")
-    return {key: value for key, value in _flat(config.model_dump()).items() if key not in places}
+    by its content. So may what only decides whether to begin, and whether to keep tokens."""
+    free = ("name", "model", "data.train", "data.valid", "data.cache", "data.bad_rows")
+    flat = {key: value for key, value in _flat(config.model_dump()).items() if key not in free}
+    del flat["data.strict"]
+    # Weights alone do not show in the tokens of a source.
+    return flat | {"data.train.weight": [source.weight for source in config.data.train]}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:  # an empty one is a value like any other
             flat |= _flat(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value

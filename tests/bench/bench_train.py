@@ -53,7 +53,7 @@ def make_examples(count: int, vocabulary: int) -> list[Example]:
     return [
         Example(
             random.integers(3, vocabulary, length).astype(np.int32),
-            np.arange(length) >= length * 2 // 3,
+            (np.arange(length) >= length * 2 // 3).astype(np.float32),
             "",
             "bench",
             index,
@@ -71,7 +71,8 @@ def padded(examples: list[Example]) -> Batch:
         tokens[row, : len(example.ids)] = example.ids
         trained[row, : len(example.ids)] = example.trained
     where = np.flatnonzero(trained).astype(np.int32)
-    return Batch(tokens, np.ones_like(tokens), where - 1, tokens.reshape(-1)[where])
+    ones = np.ones(len(where), np.float32)
+    return Batch(tokens, np.ones_like(tokens), where - 1, tokens.reshape(-1)[where], ones)
 
 
 def full_logits_loss(model: nn.Module, batch: Batch) -> mx.array:

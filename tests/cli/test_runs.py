@@ -32,6 +32,9 @@ def folder(tmp_path: Path) -> Path:
             trainable_parameters=1,
             device="CPU",
         ),
+        events.DataReport(
+            file="report.json", rows=9, usable=8, counts={"error": 0, "warning": 2, "note": 1}
+        ),
         events.Validated(step=0, validation_loss=3.0, trained_tokens=4, best=True),
         events.Note(message="a [note] of the run"),
         events.StepDone(
@@ -96,10 +99,12 @@ def test_a_run_is_shown_with_its_history(folder: Path, capsys: pytest.CaptureFix
     assert [item["validation_loss"] for item in document["validations"]] == [3.0, 1.5]
     assert document["config"]["model"] == "nano"
     assert document["notes"] == ["a [note] of the run"]
+    assert document["findings"] == {"error": 0, "warning": 2, "note": 1}
     assert run(folder, "show", "done") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "completed, step 2 of 2" in text
     assert "a [note] of the run" in text
+    assert "2 warnings, 1 note (" in text
     assert "before 3.0000 (step 0), best 1.5000 (step 2)" in text
 
 

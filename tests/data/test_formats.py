@@ -1,177 +1,613 @@
-"""Rows become conversations; what is malformed is an error with its line, what is empty is left
-out with its reason."""
+"""Rows of every format become the conversations that they mean."""
 
-import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgetune.config import SourceConfig
 from edgetune.data import formats
-from edgetune.data.formats import Message
+from edgetune.data.conversation import Conversation, Message, ToolCall
+from edgetune.data.rows import Row
 from edgetune.errors import RequestError
 
-
-def write(folder: Path, *rows: Any) -> Path:
-    file = folder / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return file
+Q, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
 
 
-def messages(folder: Path, row: dict[str, Any]) -> list[tuple[str, str]]:
-    [conversation] = formats.load([write(folder, row)]).conversations
-    return [(message.role, message.content) for message in conversation.messages]
+def read(value: Any, group: str = "", **source: Any) -> formats.RowRead:
+    config = SourceConfig(path="rows.jsonl", **source)
+    return formats.read_row(Row(value, "rows.jsonl", 7), config, group)
 
 
-def test_alpaca_input_follows_the_instruction_on_a_line_of_its_own(tmp_path: Path) -> None:
+def conversation(value: Any, **source: Any) -> Conversation:
+    """The one conversation of a row about which there is nothing to say but notes."""
+    result = read(value, **source)
+    assert [finding for finding in result.findings if finding.grade != "note"] == []
+    [one] = result.conversations
+    return one
+
+
+def turns(value: Any, **source: Any) -> list[tuple[str, str]]:
+    messages = conversation(value, **source).messages
+    return [(message.role, message.content) for message in messages]
+
+
+def notes(value: Any, **source: Any) -> list[str]:
+    return [finding.kind for finding in read(value, **source).findings]
+
+
+def test_alpaca_input_follows_the_instruction_on_a_line_of_its_own() -> None:
     row = {"instruction": "Add.", "input": "1 2", "output": "3"}
-    assert messages(tmp_path, row) == [("user", "Add.\n1 2"), ("assistant", "3")]
-    for absent in ({"input": ""}, {"input": None}, {}):
-        row = dict({"instruction": "Hi", "output": "Ho"}, **absent)
-        assert messages(tmp_path, row) == [("user", "Hi"), ("assistant", "Ho")]
+    assert turns(row) == [("user", "Add.\n1 2"), ("assistant", "3")]
+    absents: list[dict[str, Any]] = [{"input": ""}, {"input": None}, {}]
+    for absent in absents:
+        row = {"instruction": "Hi", "output": "Ho", **absent}
+        assert turns(row) == [("user", "Hi"), ("assistant", "Ho")]
+    assert turns({"instruction": "", "input": "Hi", "output": "Ho"})[0] == ("user", "Hi")
 
 
-def test_alpaca_system_text_becomes_a_system_message(tmp_path: Path) -> None:
+def test_alpaca_system_text_becomes_a_system_message() -> None:
     row = {"instruction": "Hi", "output": "Ho", "system": "Be brief."}
-    assert messages(tmp_path, row)[0] == ("system", "Be brief.")
+    assert turns(row)[0] == ("system", "Be brief.")
+    assert turns({**row, "system": ""})[0] == ("user", "Hi")
 
 
-def test_chat_rows_keep_all_turns(tmp_path: Path) -> None:
-    turns = [("system", ""), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
-    row = {"messages": [{"role": role, "content": content} for role, content in turns]}
-    assert messages(tmp_path, row) == turns
-
-
-def test_conversations_know_task_file_and_line(tmp_path: Path) -> None:
-    row = {"instruction": "Hi", "output": "Ho"}
-    file = write(tmp_path, row, {**row, "task": "greet"})
-    loaded = formats.load([file])
-    assert [(c.task, c.file, c.line) for c in loaded.conversations] == [
-        ("", str(file), 1),
-        ("greet", str(file), 2),
+def test_alpaca_history_stands_before_the_instruction() -> None:
+    row = {"instruction": "c", "output": "d", "system": "s", "history": [["a", "b"]]}
+    assert turns(row) == [
+        ("system", "s"),
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", "c"),
+        ("assistant", "d"),
     ]
-    [source] = loaded.sources
-    assert (source.format, source.rows) == ("alpaca", 2)
-    assert source.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert turns({**row, "history": []})[1:] == [("user", "c"), ("assistant", "d")]
 
 
-def test_keys_without_a_meaning_are_listed(tmp_path: Path) -> None:
-    file = write(tmp_path, {"instruction": "Hi", "output": "Ho", "chosen": "x", "task": "t"})
-    assert formats.load([file]).sources[0].ignored_keys == ("chosen",)
+def test_of_several_outputs_the_first_is_learned_and_that_is_said() -> None:
+    row = {"instruction": "Hi", "output": ["Ho", "Hu"]}
+    assert turns(row)[1] == ("assistant", "Ho")
+    assert notes(row) == ["several-answers"]
+    assert notes({"instruction": "Hi", "output": ["Ho"]}) == []
+
+
+def test_chat_rows_keep_all_turns_as_they_are() -> None:
+    said = [("system", ""), ("user", " a\n"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    row = {"messages": [{"role": role, "content": content} for role, content in said]}
+    assert turns(row) == said
+
+
+def test_a_list_of_messages_is_a_chat_row_without_its_key() -> None:
+    assert turns([Q, A]) == [("user", "Hi"), ("assistant", "Ho")]
+
+
+def test_messages_may_be_json_text() -> None:
+    assert turns({"messages": json.dumps([Q, A])}) == [("user", "Hi"), ("assistant", "Ho")]
+
+
+def test_role_names_count_in_any_case_and_from_all_the_usual_sources() -> None:
+    for user, answerer in [
+        ("Human", "GPT"),
+        ("user", "Chatbot"),
+        ("prompter", "assistant"),
+        ("USER", "bing"),
+        ("human", "bard"),
+        ("user", "model"),
+    ]:
+        row = {"conversations": [{"from": user, "value": "Hi"}, {"from": answerer, "value": "Ho"}]}
+        assert turns(row) == [("user", "Hi"), ("assistant", "Ho")]
+    row = {"messages": [{"role": "developer", "content": "Be brief."}, Q, A]}
+    assert turns(row)[0] == ("system", "Be brief.")
+
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"),
+    "tools",
     [
-        ({"instruction": "Hi"}, "`output` is missing"),
-        ({"instruction": "Hi", "output": None}, "`output` is nothing, not text"),
-        ({"instruction": "Hi", "output": 3}, "`output` is a number, not text"),
-        ({"instruction": "Hi", "output": "x", "input": ["y"]}, "`input` is a list, not text"),
-        ({"instruction": "Hi", "output": "x", "history": [["a", "b"]]}, "`history` is not read"),
-        ({"instruction": "\ud800", "output": "x"}, "half a character"),
-        ({"instruction": "Hi", "output": "x", "task": 1}, "`task` is a number"),
-        ("text", "the row is text, not an object"),
+        [TOOL],
+        json.dumps([TOOL]),
+        [json.dumps(TOOL)],
+        [TOOL["function"]],
+        TOOL["function"],
+        json.dumps(TOOL["function"]),
+        [{"name": "add", "input_schema": {"type": "object"}}],
     ],
 )
-def test_malformed_alpaca_rows_are_errors_with_their_line(
-    tmp_path: Path, row: Any, reason: str
-) -> None:
-    file = write(tmp_path, {"instruction": "Hi", "output": "Ho"}, row)
-    with pytest.raises(RequestError) as caught:
-        formats.load([file])
-    assert f"{file}, line 2: " in caught.value.message
-    assert reason in caught.value.message
+def test_tools_become_canonical(tools: Any) -> None:
+    for key in ("tools", "functions"):
+        assert conversation({"messages": [Q, A], key: tools}).tools == (TOOL,)
+
+
+@pytest.mark.parametrize("tools", [None, [], "", "[]", " ", "null"])
+def test_rows_may_have_no_tools(tools: Any) -> None:
+    assert conversation({"messages": [Q, A], "tools": tools}).tools == ()
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"),
+    "message",
     [
-        ("hello", "`messages` is text, not a list"),
-        (["hello"], "message 1 is text, not an object"),
-        ([{"role": "tool", "content": "x"}], "message 1 has the role 'tool'"),
-        ([{"role": ["user"], "content": "x"}], "message 1 has the role ['user']"),
-        ([{"role": "user"}], "message 1 (user): `content` is missing"),
-        ([{"role": "user", "content": [{"type": "text"}]}], "`content` is a list, not text"),
-        (
-            [{"role": "assistant", "content": "x", "tool_calls": [{}]}],
-            "message 1 has `tool_calls`, which is not read",
-        ),
+        {
+            "content": None,
+            "tool_calls": [
+                {"id": "", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+            ],
+        },
+        {"tool_calls": [{"name": "add", "arguments": '{"a": 1}'}]},
+        {"content": "", "function_call": {"name": "add", "arguments": '{"a": 1}'}},
+        {"content": [{"type": "tool_call", "value": '{"name": "add", "arguments": {"a": 1}}'}]},
+        {"content": [{"type": "tool_use", "name": "add", "input": {"a": 1}}]},
+        {"tool_calls": '[{"name": "add", "parameters": {"a": 1}}]'},
     ],
 )
-def test_malformed_chat_rows_are_errors_with_their_line(
-    tmp_path: Path, value: Any, reason: str
-) -> None:
-    with pytest.raises(RequestError) as caught:
-        formats.load([write(tmp_path, {"messages": value})])
-    assert "line 1: " in caught.value.message
-    assert reason in caught.value.message
+def test_calls_of_tools_in_all_shapes(message: dict[str, Any]) -> None:
+    row = {
+        "messages": [
+            Q,
+            {"role": "assistant", **message},
+            {"role": "tool", "content": "3"},
+            A,
+        ]
+    }
+    [_, call, result, _] = conversation(row).messages
+    assert call == Message("assistant", tool_calls=(ToolCall("add", {"a": 1}),))
+    assert result == Message("tool", "3")
 
 
-def test_only_the_first_few_malformed_rows_are_written_out(tmp_path: Path) -> None:
-    file = write(tmp_path, *({"instruction": "Hi"} for _ in range(9)))
-    with pytest.raises(RequestError, match=r"line 5: .*; and 4 more such rows\.") as caught:
-        formats.load([file])
-    assert "line 6" not in caught.value.message
+def test_names_and_call_ids_are_kept() -> None:
+    call = {"id": "x1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    row = {
+        "messages": [
+            {**Q, "name": "Ann"},
+            {"role": "assistant", "content": "wait", "tool_calls": [call]},
+            {"role": "tool", "content": "3", "tool_call_id": "x1", "name": "f"},
+            A,
+        ]
+    }
+    [user, asked, result, _] = conversation(row).messages
+    assert user.name == "Ann"
+    assert asked.tool_calls == (ToolCall("f", {}, "x1"),)
+    assert (result.name, result.tool_call_id) == ("f", "x1")
 
 
-def test_rows_without_an_answer_are_dropped_with_a_reason(tmp_path: Path) -> None:
-    file = write(
-        tmp_path,
-        {"instruction": "Hi", "output": "Ho"},
-        {"instruction": "Hi", "output": " \n"},
-        {"instruction": "", "output": "Ho"},
+def test_sharegpt_calls_belong_to_the_answer_before_them() -> None:
+    call = {"from": "function_call", "value": '{"name": "f", "arguments": {}}'}
+    row = {
+        "conversations": [
+            {"from": "human", "value": "Hi"},
+            {"from": "gpt", "value": "wait"},
+            call,
+            call,
+            {"from": "observation", "value": '{"x": 1}'},
+            {"from": "gpt", "value": "Ho"},
+        ]
+    }
+    assert conversation(row).messages == (
+        Message("user", "Hi"),
+        Message("assistant", "wait", tool_calls=(ToolCall("f", {}), ToolCall("f", {}))),
+        Message("tool", '{"x": 1}'),
+        Message("assistant", "Ho"),
     )
-    loaded = formats.load([file])
-    assert len(loaded.conversations) == 1
-    assert [(drop.line, drop.reason) for drop in loaded.drops] == [
-        (2, "message 2 (assistant) is empty"),
-        (3, "message 1 (user) is empty"),
+
+
+def test_a_call_with_reasoning_of_its_own_is_an_answer_of_its_own() -> None:
+    thought = {"from": "function_call", "value": '<think>hm</think>{"name": "f"}'}
+    row = {"conversations": [{"from": "human", "value": "Hi"}, thought]}
+    expected = Message("assistant", "", "hm", (ToolCall("f", {}),))
+    assert conversation(row).messages[1] == expected
+    row["conversations"].insert(1, {"from": "gpt", "value": "wait"})
+    assert read(row).conversations[0].messages[1:] == (Message("assistant", "wait"), expected)
+
+
+def test_tools_that_the_system_message_lists_are_not_listed_twice() -> None:
+    said = [
+        {"from": "system", "value": "You have <tools>[…]</tools>."},
+        {"from": "human", "value": "Hi"},
+        {"from": "gpt", "value": "Ho"},
     ]
+    row = {"conversations": said, "tools": [TOOL]}
+    assert conversation(row).tools == ()
+    assert notes(row) == ["adjusted"]
 
 
-def test_a_chat_that_nobody_answers_is_dropped(tmp_path: Path) -> None:
-    question = {"role": "user", "content": "Hi"}
-    rows = [{"messages": [question]}, {"messages": []}]
-    with pytest.raises(RequestError, match=r"no usable row.*line 1: it has no assistant message"):
-        formats.load([write(tmp_path, *rows)])
+def test_what_a_tool_gives_back_may_be_an_object() -> None:
+    row = {"messages": [Q, {"role": "tool", "content": {"x": "é"}}, A]}
+    assert turns(row)[1] == ("tool", '{"x": "é"}')
+    assert notes(row) == ["json-as-text"]
+
+
+def test_parts_of_text_are_joined() -> None:
+    parts = [{"type": "text", "text": "H"}, {"type": "text", "value": "i"}, {"text": "!"}]
+    row = {"messages": [{"role": "user", "content": parts}, A]}
+    assert turns(row)[0] == ("user", "Hi!")
+
+
+def test_anthropic_results_of_tools_become_messages_of_their_own() -> None:
+    use = {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "t1",
+        "content": [{"type": "text", "text": "3"}],
+    }
+    row = {
+        "system": "Be brief.",
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": [{"type": "text", "text": "wait"}, use]},
+            {"role": "user", "content": [result]},
+            {"role": "assistant", "content": "Ho"},
+        ],
+    }
+    [system, _, call, answer, _] = conversation(row).messages
+    assert system == Message("system", "Be brief.")
+    assert call == Message("assistant", "wait", tool_calls=(ToolCall("f", {"a": 1}, "t1"),))
+    assert answer == Message("tool", "3", tool_call_id="t1")
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_stands_apart_from_the_answer(key: str) -> None:
+    row = {"messages": [Q, {**A, key: "hm"}]}
+    assert conversation(row).messages[1] == Message("assistant", "Ho", "hm")
+
+
+def test_reasoning_parts_and_calls() -> None:
+    parts = [
+        {"type": "reasoning", "value": "hm"},
+        {"type": "text", "value": "wait"},
+        {"type": "tool_call", "value": '{"name": "f", "arguments": {}}'},
+    ]
+    row = {"messages": [Q, {"role": "assistant", "content": parts}]}
+    expected = Message("assistant", "wait", "hm", (ToolCall("f", {}),))
+    assert conversation(row).messages[1] == expected
 
 
 @pytest.mark.parametrize(
-    ("row", "found"),
+    ("content", "reasoning", "rest"),
     [
-        ({"question": "a", "answer": "b"}, "its keys are `question`, `answer`"),
-        ({}, "its keys are none at all"),
-        ([1], "it is a list, not an object"),
+        ("<think>\nhm\n</think>\n\nHo", "hm", "Ho"),
+        ("<think>hm</think>Ho", "hm", "Ho"),
+        ("\n<think>\n hm \n\n</think>\n Ho", " hm ", " Ho"),
+        ("<think>a</think>b<think>c</think>", "a", "b<think>c</think>"),
+        ("Ho <think>hm</think>", "", "Ho <think>hm</think>"),
+        ("<think>hm, not done", "", "<think>hm, not done"),
     ],
 )
-def test_an_unknown_format_says_what_was_found_and_what_is_accepted(
-    tmp_path: Path, row: Any, found: str
-) -> None:
-    # A list on the first line would be the file's list of rows.
-    file = tmp_path / "rows.json"
-    file.write_text(json.dumps([row]))
-    with pytest.raises(RequestError) as caught:
-        formats.load([file])
-    assert found in caught.value.message
-    assert '"instruction"' in caught.value.hint
-    assert '"messages"' in caught.value.hint
+def test_a_leading_think_block_is_the_reasoning(content: str, reasoning: str, rest: str) -> None:
+    expected = Message("assistant", rest, reasoning)
+    row = {"messages": [Q, {"role": "assistant", "content": content}]}
+    assert conversation(row).messages[1] == expected
+    assert conversation({"prompt": "Hi", "completion": content}).messages[1] == expected
+    user = {"messages": [{"role": "user", "content": content}, A]}
+    assert turns(user)[0] == ("user", content)
 
 
-def test_files_of_different_formats_load_together(tmp_path: Path) -> None:
-    one = write(tmp_path, {"instruction": "Hi", "output": "Ho"})
-    two = tmp_path / "chat.json"
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
-    two.write_text(json.dumps([{"messages": turns}], indent=1))
-    loaded = formats.load([one, two])
-    assert [source.format for source in loaded.sources] == ["alpaca", "chat"]
-    expected = (Message("user", "Hi"), Message("assistant", "Ho"))
-    assert [c.messages for c in loaded.conversations] == [expected] * 2
+def test_an_empty_think_block_is_left_to_the_template_and_said() -> None:
+    row = {"messages": [Q, {"role": "assistant", "content": "<think>\n\n</think>\n\nHo"}]}
+    assert conversation(row).messages[1] == Message("assistant", "Ho")
+    assert notes(row) == ["empty-thinking"]
 
 
-def test_published_alpaca_files_load_whole(shared_data: Path) -> None:
-    files = ["rasbt/instruction-data.json", "llama_factory/alpaca_en_demo.json"]
-    loaded = formats.load([shared_data / "instruct" / name for name in files])
-    assert [source.rows for source in loaded.sources] == [1100, 999]
-    assert len(loaded.conversations) == 2099
-    assert not loaded.drops
+def test_a_given_reasoning_leaves_the_content_alone() -> None:
+    item = {"role": "assistant", "content": "<think>x</think>y", "reasoning_content": ""}
+    assert conversation({"messages": [Q, item]}).messages[1] == Message(
+        "assistant", "<think>x</think>y"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "weight"),
+    [
+        ({"train": False}, 0.0),
+        ({"train": True}, 1.0),
+        ({"weight": 0}, 0.0),
+        ({"loss_weight": 0.5}, 0.5),
+        ({"train": None}, None),
+        ({}, None),
+    ],
+)
+def test_messages_have_weights(flag: dict[str, Any], weight: float | None) -> None:
+    row = {"messages": [Q, {**A, **flag}, Q, A]}
+    assert conversation(row).messages[1].weight == weight
+
+
+def test_other_keys_of_messages_are_ignored_and_said() -> None:
+    row = {"conversation": [{**Q, "timestamp": 3, "toxic": False}, {**A, "thinking": ""}]}
+    assert read(row).ignored == ["conversation.timestamp", "conversation.toxic"]
+
+
+def test_preference_pairs_keep_both_answers() -> None:
+    pair = {"chosen": "Ho", "rejected": "No"}
+    asked = (Message("user", "Hi"), Message("assistant", "Ho"))
+    refused = (Message("assistant", "No"),)
+    human = {"from": "human", "value": "Hi"}
+    gpt = {"from": "gpt", "value": "Ho"}
+    no = {"role": "assistant", "content": "No"}
+    for row in (
+        {"prompt": "Hi", **pair},
+        {"question": "Hi", **pair, "system": ""},
+        {"instruction": "Hi", "input": "", "output": "Hm", **pair},
+        {"prompt": [Q], "chosen": [A], "rejected": [no]},
+        {"prompt": "Hi", "chosen": [Q, A], "rejected": [Q, no], "messages": [Q, A]},
+        {"chosen": [Q, A], "rejected": [Q, no]},
+        {"conversations": [human], "chosen": gpt, "rejected": {"from": "gpt", "value": "No"}},
+        {"messages": [Q], "chosen": A, "rejected": no},
+        {"messages": [Q, A], "rejected": [no]},
+        {"messages": [Q, A], "rejected": [Q, no]},
+        {"chosen": "\n\nHuman: Hi\n\nAssistant: Ho", "rejected": "\n\nHuman: Hi\n\nAssistant: No"},
+        {"prompt": "\n\nHuman: Hi\n\nAssistant:", **pair},
+        {"input": {"messages": [Q]}, "preferred_output": [A], "non_preferred_output": [no]},
+    ):
+        result = read(row)
+        assert result.format == "preference", row
+        assert conversation(row).messages == asked, row
+        assert conversation(row).rejected == refused, row
+
+
+def test_a_preference_pair_may_have_a_system_text_and_earlier_turns() -> None:
+    row = {"question": "Hi", "context": "c", "chosen": "Ho", "rejected": "No"}
+    assert turns(row)[0] == ("user", "c\n\nHi")
+    row = {"system": "s", "question": "Hi", "chosen": "Ho", "rejected": "No"}
+    assert turns(row) == [("system", "s"), ("user", "Hi"), ("assistant", "Ho")]
+    text = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c: d\n\nAssistant: "
+    row = {"chosen": text + "Yes.\n\nReally.", "rejected": text + "No."}
+    assert turns(row)[2:] == [("user", "c: d"), ("assistant", "Yes.\n\nReally.")]
+    assert conversation(row).rejected == (Message("assistant", "No."),)
+
+
+def test_pairs_that_are_none_are_learned_and_said() -> None:
+    same = {"prompt": "Hi", "chosen": "Ho", "rejected": "Ho"}
+    apart = {"chosen": [Q, A, Q, A], "rejected": [Q, {**A, "content": "x"}, Q, A]}
+    empty = {"prompt": "Hi", "chosen": "Ho", "rejected": " "}
+    for row in (same, apart, empty):
+        assert conversation(row).rejected == ()
+        assert notes(row) == ["unlike-pair"]
+
+
+def test_kto_labels_say_which_answers_are_desirable() -> None:
+    for label, meant in ((True, True), (False, False), ("False", False), ("TRUE", True)):
+        for row in (
+            {"messages": [Q, A]},
+            {"prompt": "Hi", "completion": "Ho"},
+            {"prompt": [Q], "completion": [A]},
+            {"instruction": "Hi", "output": "Ho"},
+        ):
+            for key in ("label", "kto_tag"):
+                result = read({**row, key: label})
+                assert result.format == "kto"
+                [one] = result.conversations
+                assert one.label is meant
+                assert one.messages == (Message("user", "Hi"), Message("assistant", "Ho"))
+                assert not result.ignored
+
+
+def test_a_label_that_is_a_number_may_be_anything_so_it_is_asked_for() -> None:
+    row = {"prompt": "Hi", "completion": "Ho", "label": 0}
+    [finding] = read(row).findings
+    assert (finding.kind, finding.left_out) == ("format", True)
+    assert "ask for --format kto" in finding.message
+    assert conversation(row, format="kto").label is False
+    assert conversation(row, format="completion").label is None
+
+
+def test_a_text_has_no_answer_to_judge() -> None:
+    [finding] = read({"text": "Ho", "kto_tag": True}, format="kto").findings
+    assert (finding.kind, finding.left_out) == ("format", True)
+
+
+def test_a_label_that_is_no_judgement_is_only_ignored() -> None:
+    result = read({"prompt": "Hi", "completion": "Ho", "label": "safe"})
+    assert (result.format, result.ignored) == ("completion", ["label"])
+
+
+def test_seed_tasks_give_a_conversation_for_each_instance() -> None:
+    row = {
+        "id": "seed_task_1",
+        "name": "add",
+        "instruction": "Add.",
+        "instances": [{"input": "1 2", "output": "3"}, {"input": "", "output": 0}],
+        "is_classification": False,
+    }
+    result = read(row)
+    assert [(one.messages[0].content, one.messages[1].content) for one in result.conversations] == [
+        ("Add.\n1 2", "3"),
+        ("Add.", "0"),
+    ]
+    assert {(one.task, one.line) for one in result.conversations} == {("add", 7)}
+
+
+def test_an_instance_without_an_answer_is_left_out_alone() -> None:
+    instances = [{"input": "", "output": " "}, {"input": "", "output": "Ho"}]
+    result = read({"instruction": "Hi", "instances": instances})
+    assert len(result.conversations) == 1
+    [finding] = result.findings
+    assert finding.message == "instance 1: message 2 (assistant) is empty"
+
+
+def test_natural_instructions_have_a_definition_above_the_input() -> None:
+    row = {
+        "Definition": ["Add the numbers."],
+        "Positive Examples": [{"input": "1 1", "output": "2"}],
+        "Instances": [{"id": "t-1", "input": "1 2", "output": ["3"]}],
+    }
+    assert turns(row) == [("user", "Add the numbers.\n\n1 2"), ("assistant", "3")]
+    flat = {"task_name": "add", "definition": "Add.", "inputs": "1 2", "targets": "3", "id": "x"}
+    assert turns(flat)[0] == ("user", "Add.\n\n1 2")
+    assert conversation(flat).task == "add"
+
+
+def test_p3_rows_are_read_by_their_texts() -> None:
+    row = {
+        "inputs": [3, 4],
+        "inputs_pretokenized": "Hi",
+        "targets": [5],
+        "targets_pretokenized": "Ho",
+    }
+    assert turns(row) == [("user", "Hi"), ("assistant", "Ho")]
+    assert read(row).ignored == []
+
+
+def test_questions_stand_below_their_context() -> None:
+    row = {"question": "Who?", "context": "Ann came.", "answers": {"text": ["Ann"], "start": [0]}}
+    assert turns(row) == [("user", "Ann came.\n\nWho?"), ("assistant", "Ann")]
+
+
+def test_choices_are_listed_and_the_right_line_is_the_answer() -> None:
+    listed = "Colour?\nA. red\nB. blue"
+    texts = ["red", "blue"]
+    for row in (
+        {"choices": texts, "answer": 1},
+        {"choices": texts, "answer": "B"},
+        {"options": texts, "answer": "blue"},
+        {"choices": {"text": texts, "label": ["A", "B"]}, "answerKey": "B"},
+    ):
+        row = {"question": "Colour?", **row}
+        assert turns(row) == [("user", listed), ("assistant", "B. blue")]
+        assert notes(row) == ["choices"]
+
+
+def test_prompts_take_their_context_and_input_along() -> None:
+    row = {"query": "Who?", "context": "Ann came.", "response": "Ann"}
+    assert turns(row)[0] == ("user", "Ann came.\n\nWho?")
+    row = {"prompt": "Add.", "input": "1 2", "output": "3"}
+    assert turns(row)[0] == ("user", "Add.\n1 2")
+    row = {"instruction": "Sum up.", "input": "", "context": "Ann came.", "output": "Ann"}
+    assert turns(row)[0] == ("user", "Sum up.\nAnn came.")
+
+
+def test_lists_may_be_columns_as_in_parquet_files() -> None:
+    row: dict[str, Any] = {"conversations": {"from": ["human", "gpt"], "value": ["Hi", "Ho"]}}
+    assert turns(row) == [("user", "Hi"), ("assistant", "Ho")]
+    assert read(row).format == "sharegpt"
+    row = {"instruction": "Add.", "instances": {"input": ["1 2"], "output": ["3"]}}
+    assert turns(row) == [("user", "Add.\n1 2"), ("assistant", "3")]
+
+
+def test_empty_messages_leave_the_row_to_another_format() -> None:
+    row = {"messages": [], "prompt": "Hi", "completion": "Ho"}
+    assert read(row).format == "completion"
+
+
+def test_a_list_of_texts_can_be_asked_to_be_read_as_such() -> None:
+    assert conversation("Once.", format="text").text == "Once."
+
+
+def test_completions_may_be_messages() -> None:
+    row = {"prompt": [{"role": "system", "content": "s"}, Q], "completion": [A]}
+    assert turns(row) == [("system", "s"), ("user", "Hi"), ("assistant", "Ho")]
+
+
+def test_a_prompt_may_be_a_written_dialogue() -> None:
+    row = {"prompt": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", "completion": " d"}
+    assert turns(row) == [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", " d")]
+
+
+def test_a_prompt_that_only_begins_like_a_dialogue_is_a_text() -> None:
+    row = {"prompt": "Human: write a line", "completion": "Ho"}
+    assert turns(row)[0] == ("user", "Human: write a line")
+
+
+def test_plain_text_has_no_messages() -> None:
+    assert conversation({"text": "Once."}) == Conversation(
+        (), text="Once.", file="rows.jsonl", line=7
+    )
+
+
+def test_conversations_know_task_group_file_and_line() -> None:
+    row = {"messages": [Q, A], "task": "greet", "user": 3}
+    [one] = read(row, group="user").conversations
+    assert (one.task, one.group, one.file, one.line) == ("greet", "3", "rows.jsonl", 7)
+    assert conversation({"messages": [Q, A]}, task="all").task == "all"
+    assert conversation(row, task="all").task == "greet"
+
+
+@pytest.mark.parametrize("key", ["task", "task_name", "_task_name", "category", "kind"])
+def test_tasks_have_several_names(key: str) -> None:
+    row = {"inputs": "Hi", "targets": "Ho", key: "greet"}
+    assert conversation(row).task == "greet"
+    assert read(row).ignored == []
+
+
+def test_a_row_without_its_group_is_a_warning() -> None:
+    [finding] = read({"messages": [Q, A]}, group="user").findings
+    assert (finding.grade, finding.kind, finding.left_out) == ("warning", "no-group", False)
+
+
+def test_a_source_gives_a_system_message_to_rows_that_have_none() -> None:
+    own = {"messages": [{"role": "system", "content": "own"}, Q, A]}
+    assert turns({"messages": [Q, A]}, system="Be brief.")[0] == ("system", "Be brief.")
+    assert turns({"prompt": "Hi", "completion": "Ho"}, system="Be brief.")[0][0] == "system"
+    assert turns(own, system="Be brief.")[0] == ("system", "own")
+    assert conversation({"text": "Once."}, system="Be brief.").messages == ()
+
+
+def test_columns_say_which_key_is_which() -> None:
+    row = {"ask": "Hi", "reply": "Ho", "instruction": "not this"}
+    columns = {"prompt": "ask", "completion": "reply"}
+    assert turns(row, columns=columns, format="completion") == [("user", "Hi"), ("assistant", "Ho")]
+    columns = {"instruction": "ask", "output": "reply"}
+    result = read(row, columns=columns)
+    assert (result.format, result.ignored) == ("alpaca", ["instruction"])
+    assert result.conversations[0].messages[0].content == "Hi"
+    swapped = {"input": "Ho", "output": "Hi"}
+    columns = {"prompt": "output", "completion": "input"}
+    assert turns(swapped, columns=columns) == [("user", "Hi"), ("assistant", "Ho")]
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    result = read(
+        {"ask": "Hi"}, columns={"prompt": "ask", "completion": "reply"}, format="completion"
+    )
+    [finding] = result.findings
+    assert finding.message == "`completion` (column `reply`) is missing"
+
+
+def test_columns_of_another_format_are_refused_with_the_formats_own() -> None:
+    source = SourceConfig(path="rows.jsonl", format="alpaca", columns={"answer": "x"})
+    with pytest.raises(RequestError, match=r"`answer`, which the format alpaca") as caught:
+        formats.check_request(source)
+    assert "`output`" in caught.value.hint
+    formats.check_request(SourceConfig(path="rows.jsonl", columns={"answer": "x", "messages": "y"}))
+    with pytest.raises(RequestError, match="any format"):
+        formats.check_request(SourceConfig(path="rows.jsonl", columns={"anser": "x"}))
+
+
+def test_every_format_of_the_settings_has_keys_and_can_be_forced() -> None:
+    from typing import get_args
+
+    from edgetune.config import Format
+
+    rows: dict[str, Any] = {
+        "alpaca": {"instruction": "Hi", "output": "Ho"},
+        "chat": {"messages": [Q, A]},
+        "sharegpt": {
+            "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]
+        },
+        "completion": {"prompt": "Hi", "completion": "Ho"},
+        "question": {"question": "Hi", "answer": "Ho"},
+        "text": {"text": "Ho", "summary": "x"},
+        "preference": {"prompt": "Hi", "chosen": "Ho", "rejected": "No"},
+        "kto": {"prompt": "Hi", "completion": "Ho", "label": True},
+        "seed-tasks": {"instruction": "Hi", "instances": [{"input": "", "output": "Ho"}]},
+        "flan": {"inputs": "Hi", "targets": "Ho"},
+    }
+    assert {*rows, "auto"} == set(get_args(Format)) == {*formats.KEYS, "auto"}
+    for name, row in rows.items():
+        forced = read(row, format=name)
+        assert forced.format == name
+        assert len(forced.conversations) == 1
+        if name != "text":
+            assert read(row).format == name
+
+
+def test_a_forced_format_does_not_guess_another() -> None:
+    for name, row in (
+        ("alpaca", {"prompt": "Hi", "completion": "Ho"}),
+        ("chat", {"text": "Hi"}),
+        ("text", {"messages": [Q, A]}),
+        ("kto", {"messages": [Q, A]}),
+        ("preference", {"prompt": "Hi", "chosen": "Ho"}),
+    ):
+        [finding] = read(row, format=name).findings
+        assert (finding.kind, finding.left_out) == ("malformed", True)
+        assert "is missing" in finding.message

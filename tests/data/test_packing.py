@@ -9,9 +9,15 @@ from edgetune.data.packing import make_batches, pack, row_lengths
 from edgetune.data.template import Example
 
 
-def example(length: int, first: int = 0, trained: np.ndarray | None = None) -> Example:
-    mask = np.arange(length) > 0 if trained is None else trained
-    return Example(np.arange(first, first + length, dtype=np.int32), mask, "", "", 0)
+def example(length: int, first: int = 0, weights: np.ndarray | None = None) -> Example:
+    chosen = (np.arange(length) > 0).astype(np.float32) if weights is None else weights
+    return Example(np.arange(first, first + length, dtype=np.int32), chosen, "", "", 0)
+
+
+def random_weights(random: np.random.Generator, length: int) -> np.ndarray:
+    """About half of the tokens trained, by weights of a few sizes."""
+    sizes = np.array([0, 0, 0, 1, 1, 0.25], np.float32)
+    return sizes[random.integers(0, len(sizes), length)]
 
 
 @st.composite
@@ -21,7 +27,7 @@ def steps(draw: st.DrawFn) -> tuple[list[Example], int, int]:
     lengths = draw(st.lists(st.integers(1, max_length), min_size=1, max_size=30))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     examples = [
-        example(length, 1 + index * 1000, random.random(length) < 0.5)
+        example(length, 1 + index * 1000, random_weights(random, length))
         for index, length in enumerate(lengths)
     ]
     return examples, max_length, draw(st.integers(max_length, 4 * max_length + 64))
@@ -81,9 +87,11 @@ def test_each_trained_token_is_a_target_once_predicted_from_its_own_example(
     step: tuple[list[Example], int, int],
 ) -> None:
     examples, max_length, micro = step
-    targets: list[int] = []
+    targets: list[tuple[int, float]] = []
     for batch in make_batches(examples, micro, max_length):
-        assert batch.count == len(batch.positions) == len(batch.targets)
+        assert batch.count == len(batch.positions) == len(batch.targets) == len(batch.weights)
+        assert batch.weights.dtype == np.float32
+        assert batch.weight == batch.weights.sum(dtype=np.float64)
         assert all(
             array.dtype == np.int32
             for array in (batch.tokens, batch.segments, batch.positions, batch.targets)
@@ -91,8 +99,13 @@ def test_each_trained_token_is_a_target_once_predicted_from_its_own_example(
         tokens, segments = batch.tokens.reshape(-1), batch.segments.reshape(-1)
         assert (tokens[batch.positions + 1] == batch.targets).all()
         assert (segments[batch.positions + 1] == segments[batch.positions]).all()
-        targets += batch.targets.tolist()
-    expected = [int(i) for e in examples for i in e.ids[1:][e.trained[1:]]]
+        targets += zip(batch.targets.tolist(), batch.weights.tolist(), strict=True)
+    expected = [
+        (int(token), float(weight))
+        for e in examples
+        for token, weight in zip(e.ids[1:], e.weights[1:], strict=True)
+        if weight
+    ]
     assert sorted(targets) == sorted(expected)
 
 

@@ -1,132 +1,227 @@
-"""What is said about data before training, as figures, in colour and as JSON."""
+"""What the report says about rows, with and without a model."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetune.cli.main import run
-from edgetune.data.formats import Conversation, Message
-from edgetune.data.preview import preview
-from edgetune.data.report import inspect
-from edgetune.data.template import choose_template
-from edgetune.data.tokenizer import Tokenizer
+from edgetune.config import DataConfig, RunConfig, SourceConfig
+from edgetune.data import reading, report
+from edgetune.data.contents import control_texts, placeholders
+from edgetune.data.conversation import Conversation, Finding, Message, ToolCall
+from edgetune.data.inspection import inspect
+from edgetune.data.lengths import histogram, summarize
 
-ROWS: list[dict[str, Any]] = [
-    {"instruction": "Say fox.", "output": "fox", "task": "say"},
-    {"instruction": "Say dog.", "output": "dog 🙂\ndog", "task": "say"},
-    {"instruction": "Say fox.", "output": "fox", "task": "again"},
-    {"instruction": "Say it.", "output": "", "task": "say"},
-    {"instruction": "End it.", "output": "</s>", "extra": 1},
+
+def row(line: int, *turns: tuple[str, str], **more: Any) -> Conversation:
+    messages = tuple(Message(role, said) for role, said in turns)
+    return Conversation(messages, file="rows.jsonl", line=line, **more)
+
+
+ROWS = [
+    row(1, ("user", "Say fox."), ("assistant", "fox"), task="say"),
+    row(2, ("user", "Say dog."), ("assistant", "dogs"), task="say"),
+    row(
+        3,
+        ("system", "Be kind."),
+        ("user", "Hi!"),
+        ("assistant", "Hello."),
+        ("user", "Who?"),
+        ("assistant", "Me."),
+    ),
+    Conversation((), text="Once upon a time.", file="rows.jsonl", line=4),
 ]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    file = tmp_path / "rows.json"
-    file.write_text(json.dumps(ROWS, indent=1), encoding="utf-8")
-    return file
+def kinds(found: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(item["kind"], item["line"]) for item in found["findings"]]
 
 
-def test_report_counts_rows_tasks_repeats_and_drops(data: Path) -> None:
-    report, conversations = inspect([data])
-    assert (report["rows"], report["usable"], len(conversations)) == (5, 4, 4)
-    assert report["tasks"] == {"say": 2, "again": 1, "": 1}
-    [repeat] = report["repeats"]
-    assert (repeat["line"], repeat["same_as"]["line"]) == (12, 2)
-    assert [drop["line"] for drop in report["drops"]] == [17]
-    assert report["answer_characters"] == {"median": 3, "p90": 9, "p99": 9, "max": 9}
-    assert report["answers_per_row"]["max"] == 1
+def test_rows_roles_turns_and_tasks_are_counted() -> None:
+    found = report.examine(ROWS, ROWS[:1])
+    assert (found["rows"], found["usable"]) == (5, 5)
+    assert {name: part["rows"] for name, part in found["parts"].items()} == {"train": 4, "valid": 1}
+    assert found["roles"] == {"system": 1, "user": 5, "assistant": 5, "tool": 0}
+    assert found["turns"] == {"1": 3, "2": 1}
+    assert found["with"]["system"] == found["with"]["text"] == 1
+    assert found["tasks"] == [
+        {"task": "say", "part": "train", "rows": 2, "share": 0.5},
+        {"task": "", "part": "train", "rows": 2, "share": 0.5},
+        {"task": "say", "part": "valid", "rows": 1, "share": 0.0},
+    ]
+    assert found["duplicates"]["leaks"] == 1
+    assert kinds(found) == [("leak", 1)]
+    json.dumps(found)
 
 
-@given(st.text().filter(str.strip), st.text().filter(str.strip))
-def test_pieces_are_the_whole_text_each_character_once(
-    spm: Tokenizer, question: str, answer: str
+def test_lengths_are_in_characters_without_a_model() -> None:
+    lengths = report.examine(ROWS)["lengths"]
+    assert lengths["unit"] == "characters"
+    assert (lengths["prompt"]["max"], lengths["answer"]["max"], lengths["row"]["max"]) == (
+        15,
+        9,
+        24,
+    )
+    assert lengths["answer"]["median"] == 4
+
+
+def test_findings_and_files_of_the_reader_are_taken_over_and_the_worst_comes_first(
+    tmp_path: Path,
 ) -> None:
-    item = Conversation((Message("user", question), Message("assistant", answer)))
-    template = choose_template(spm, "auto")
-    example, pieces = preview(item, spm, template)
-    assert "".join(piece.text for piece in pieces) == template.render(item.messages)
-    trained = "".join(piece.text for piece in pieces if piece.trained)
-    assert trained == f" {answer.strip()}</s>"
-    assert [piece.text for piece in pieces if piece.special] == ["<s>", "</s>"]
-    assert example.trained.any()
+    file = tmp_path / "rows.jsonl"
+    good = {"instruction": "Say when the tea is ready.", "output": "The tea is ready now."}
+    file.write_text(json.dumps(good) + "\n" + json.dumps(good) + '\n{"instruction": "Say\n')
+    found = report.examine(reading.read(SourceConfig(path=str(file))))
+    assert (found["rows"], found["usable"]) == (3, 2)
+    [read] = found["files"]
+    assert (read["use"], read["left_out"], read["formats"]) == ("train", 1, {"alpaca": 2})
+    assert [(item["grade"], item["line"]) for item in found["findings"]] == [
+        ("error", 3),
+        ("warning", 2),
+    ]
+    assert found["counts"] == {"error": 1, "warning": 1, "note": 0}
 
 
-def test_inspect_prints_figures_and_bad_rows(
-    data: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+def test_a_second_line_is_never_hidden_among_many_repeats() -> None:
+    found = report.examine(
+        row(line, ("user", "Say fox."), ("assistant", "fox")) for line in range(1, 501)
+    )
+    assert [item["line"] for item in found["findings"]] == list(range(2, 501))
+    assert found["duplicates"]["exact"] == 499
+
+
+def test_nothing_is_examined_where_there_is_nothing() -> None:
+    found = report.examine([])
+    assert (found["rows"], found["usable"], found["findings"]) == (0, 0, [])
+    assert found["lengths"]["row"] == {}
+
+
+def test_secrets_are_reported_once_a_row_and_never_shown_whole() -> None:
+    key = "AKIAQ3EGRCJ5XNVT7PLM"
+    call = ToolCall("send", {"to": "marta.kowalska87@gmail.com"})
+    item = Conversation(
+        (
+            Message("user", f"My key is {key}, again {key}."),
+            Message("assistant", tool_calls=(call,)),
+        ),
+        file="rows.jsonl",
+        line=7,
+    )
+    found = report.examine([item])
+    assert sorted(kinds(found)) == [("personal", 7), ("secret", 7)]
+    text = json.dumps(found)
+    assert key not in text
+    assert "kowalska87" not in text
+
+
+def test_an_answer_in_the_rejected_half_is_looked_at_too() -> None:
+    item = row(
+        1,
+        ("user", "Hi!"),
+        ("assistant", "Hello."),
+        rejected=(Message("assistant", "I am {{name}}."),),
+    )
+    assert kinds(report.examine([item])) == [("placeholder", 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello, I am {{name}} of {{ company }}.", ["{{name}}", "{{ company }}"]),
+        ("Dear [INSERT NAME], thank you.", ["[INSERT NAME]"]),
+        ("In Jinja, {{ name }} prints a variable.", []),
+        ("run: echo ${{ secrets.TOKEN }}", []),
+        (r"The set \mathbf{{x}} is open.", []),
+        ("Dear [Your Name], use arr[INSERTED] instead.", []),
+    ],
+)
+def test_placeholders_are_told_from_templates(text: str, expected: list[str]) -> None:
+    assert placeholders(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("That is all.<|im_end|>", ["<|im_end|>"]),
+        ("Done.</s>", ["</s>"]),
+        ("[INST] Hi [/INST]", ["[INST]", "[/INST]"]),
+        ("It costs <s>nine</s> seven euros.", []),
+        ("f |> g <| h", []),
+        ("a[0] < b and c > d", []),
+    ],
+)
+def test_control_tokens_are_told_from_other_brackets(text: str, expected: list[str]) -> None:
+    assert control_texts(text) == expected
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1))
+def test_a_histogram_counts_every_length_in_buckets_that_follow_each_other(
+    lengths: list[int],
 ) -> None:
-    assert run(["data", "inspect", str(data), "--model", str(tiny_model)]) == 0
-    out = capsys.readouterr().out
-    assert "4 of 5" in out
-    assert "trainable rows     3 (max_length 1024)" in out
-    assert "keys not used      extra" in out
-    assert "2 rows are left out" in out
-    assert f"{data}, line 17: message 2 (assistant) is empty" in out
-    assert "holds `</s>`, a control token" in out
+    buckets = histogram(np.array(lengths))
+    assert sum(bucket["count"] for bucket in buckets) == len(lengths)
+    assert buckets[0]["from"] <= min(lengths)
+    assert buckets[-1]["to"] == max(lengths)
+    for bucket, following in pairwise(buckets):
+        assert following["from"] == bucket["to"] + 1
+    for bucket in buckets:
+        within = [bucket["from"] <= length <= bucket["to"] for length in lengths]
+        assert bucket["count"] == sum(within)
+    assert len(buckets) <= 20
 
 
-def test_inspect_as_json_lists_everything(
-    data: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["data", "inspect", str(data), "--model", str(tiny_model), "--max-length", "30"]
-    assert run([*arguments, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["usable"] == 4
-    model = report["model"]
-    assert model["template"] == "plain"
-    assert model["rows"] + len(model["drops"]) == 4
-    assert model["trained_tokens"] < model["tokens"]
-    assert model["longest"] <= 30
+def test_quantiles_are_lengths_that_occur() -> None:
+    found = summarize([1, 2, 3, 1000])
+    assert (found["median"], found["p90"], found["max"]) == (2, 1000, 1000)
 
 
-def test_show_marks_trained_tokens_where_there_is_no_colour(
-    data: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["data", "show", str(data), "--model", str(tiny_model), "--rows", "9"]) == 0
-    out = capsys.readouterr().out
-    assert "<s>Say fox.\n⟦ fox</s>⟧\n" in out
-    assert "<s>Say dog.\n⟦ dog 🙂\ndog</s>⟧\n" in out
-    assert "left out, since message 2 (assistant) holds `</s>`" in out
+def test_with_a_model_lengths_and_shares_are_in_tokens(tmp_path: Path, tiny_model: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    words = ["red", "blue", "green", "one", "two", "three", "dog", "cat"]
+    rows = [
+        {"instruction": f"Say {word}.", "output": f"{word} it is.", "task": f"t{number % 2}"}
+        for number, word in enumerate(words)
+    ]
+    rows.append({"instruction": "Say much.", "output": "much " * 100})
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    data = DataConfig(train=[SourceConfig(path=str(file))], max_length=60, valid_fraction=0.2)
+    found = inspect(RunConfig(model=str(tiny_model), data=data))
+    assert found["lengths"]["unit"] == "tokens"
+    assert found["limit"] == {"max_length": 60, "over": 1, "lose_answer": 1}
+    assert found["lengths"]["row"]["max"] > 60
+    assert (found["rows"], found["usable"]) == (9, 8)
+    assert [item["line"] for item in found["findings"] if item["kind"] == "overlong"] == [9]
+    train = [task for task in found["tasks"] if task["part"] == "train"]
+    assert sum(task["share"] for task in train) == pytest.approx(1)
+    for part in ("train", "valid"):
+        figures = found["parts"][part]
+        assert 0 < figures["trained_tokens"] < figures["tokens"]
+        of_tasks = [task["tokens"] for task in found["tasks"] if task["part"] == part]
+        assert sum(of_tasks) == figures["tokens"]
 
 
-def test_show_uses_colour_where_there_is_some(
-    data: Path,
-    tiny_model: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    assert run(["data", "show", str(data), "--model", str(tiny_model), "-n", "1"]) == 0
-    out = capsys.readouterr().out
-    assert "⟦" not in out
-    assert "\x1b[32m fox\x1b[0m" in out
+def test_progress_goes_through_both_stages_to_the_end() -> None:
+    told: list[tuple[str, float]] = []
+    rows = (
+        row(n, ("user", f"Say {n} and then nothing more at all."), ("assistant", str(n)))
+        for n in range(1000)
+    )
+    report.examine(rows, total=1000, progress=lambda stage, share: told.append((stage, share)))
+    stages = list(dict.fromkeys(stage for stage, _ in told))
+    assert stages == ["looking at the rows", "looking for repeated rows"]
+    for stage in stages:
+        shares = [share for name, share in told if name == stage]
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
 
 
-def test_show_as_json_gives_the_pieces(
-    data: Path, chatml_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["data", "show", str(data), "--model", str(chatml_dir), "--rows", "1", "--json"]
-    # The directory has no weights; what is needed of it is its tokenizer.
-    assert run(arguments) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert document["template"] == "model"
-    pieces = document["rows"][0]["pieces"]
-    assert [piece["text"] for piece in pieces if piece["trained"]] == ["fox", "<|im_end|>"]
-
-
-def test_wrong_data_ends_with_status_2_and_one_paragraph(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "bad.jsonl"
-    file.write_text('{"instruction": "a", "output": "b"}\n{"instruction": \n')
-    assert run(["data", "inspect", str(file)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("edgetune: ")
-    assert f"{file}, line 2, column 17" in captured.err
+def test_findings_given_beside_the_rows_are_in_the_report() -> None:
+    given = Finding("note", "bom", "it begins with a byte order mark", "rows.jsonl")
+    found = report.examine(ROWS, findings=[given], files=[{"use": "train", "rows": 9}])
+    assert kinds(found) == [("bom", 0)]
+    assert found["rows"] == 9

@@ -10,7 +10,8 @@ import gguf
 import numpy as np
 import pytest
 
-from edgetune.data.template import PLAIN, ChatTemplate
+from edgetune.data.builtin import PLAIN
+from edgetune.data.rendering import ChatTemplate
 from edgetune.quantize.reference import Reference
 
 STORY = (

@@ -1,6 +1,7 @@
 """The loss falls on exactly the trained tokens, however the examples are laid out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,26 +55,26 @@ FAMILIES = {
 }
 
 
-def examples_from(shapes: list[tuple[int, int]], seed: int) -> list[Example]:
-    """Examples of (prompt length, response length)."""
+def examples_from(
+    shapes: list[tuple[int, int]], seed: int, sizes: tuple[float, ...] = (1.0,)
+) -> list[Example]:
+    """Examples of (prompt length, response length), whose answers' tokens weigh one of ``sizes``
+    each."""
     random = np.random.default_rng(seed)
-    return [
-        Example(
-            ids=random.integers(3, VOCAB, prompt + response).astype(np.int32),
-            trained=np.arange(prompt + response) >= prompt,
-            task="",
-            file="x",
-            line=index,
-        )
-        for index, (prompt, response) in enumerate(shapes)
-    ]
+    examples = []
+    for index, (prompt, response) in enumerate(shapes):
+        ids = random.integers(3, VOCAB, prompt + response).astype(np.int32)
+        weights = np.zeros(prompt + response, np.float32)
+        weights[prompt:] = np.array(sizes)[random.integers(0, len(sizes), response)]
+        examples.append(Example(ids, weights, task="", file="x", line=index))
+    return examples
 
 
 def plain_loss(model: nn.Module, example: Example) -> mx.array:
     """The reference: full logits of one example alone, no cache, no packing."""
     logits = model(mx.array(example.ids)[None])[0, :-1].astype(mx.float32)
     losses = nn.losses.cross_entropy(logits, mx.array(example.ids[1:]), reduction="none")
-    return (losses * mx.array(example.trained[1:].astype(np.float32))).sum()
+    return (losses * mx.array(example.weights[1:])).sum()
 
 
 def packed_loss_and_gradients(
@@ -98,13 +99,14 @@ def packed_loss_and_gradients(
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=9),
     seed=st.integers(0, 1000),
+    sizes=st.sampled_from([(1.0,), (1.0, 0.25, 0.0, 3.0)]),
 )
 def test_packed_examples_give_the_loss_and_gradients_of_separate_ones(
-    family: str, shapes: list[tuple[int, int]], seed: int
+    family: str, shapes: list[tuple[int, int]], seed: int, sizes: tuple[float, ...]
 ) -> None:
     model = FAMILIES[family]
     model.unfreeze()
-    examples = examples_from(shapes, seed)
+    examples = examples_from(shapes, seed, sizes)
     expected, expected_gradients = 0.0, None
     for example in examples:
         value, part = nn.value_and_grad(model, lambda m, e=example: plain_loss(m, e))(model)
@@ -122,6 +124,31 @@ def test_packed_examples_give_the_loss_and_gradients_of_separate_ones(
             reference = expected_gradients[name]
             scale = max(mx.abs(reference).max().item(), 1.0)
             assert mx.abs(gradient - reference).max().item() <= 1e-5 * scale, name
+
+
+def test_the_mean_loss_is_weighted_and_counts_trained_tokens() -> None:
+    model = FAMILIES["llama"]
+    examples = examples_from([(3, 5), (2, 9), (4, 4)], 0, (1.0, 0.25))
+    summed = sum(plain_loss(model, example).item() for example in examples)
+    weight = sum(float(example.weights[1:].sum()) for example in examples)
+    value, count = loss.mean_loss(model, make_batches(examples, 64, 64))
+    assert value == pytest.approx(summed / weight, rel=1e-5)
+    assert count == 5 + 9 + 4
+    halved = [replace(example, weights=example.weights / 2) for example in examples]
+    assert loss.mean_loss(model, make_batches(halved, 64, 64))[0] == pytest.approx(value, rel=1e-6)
+
+
+def test_where_all_weights_are_one_the_loss_is_the_unweighted_one_to_the_bit() -> None:
+    model = FAMILIES["llama"]
+    rows = loss.gathered_head(model)
+    [batch] = make_batches(examples_from([(3, 5), (2, 9)], 0), 64, 64)
+    arrays = loss.to_arrays(batch)
+    tokens, segments, positions, targets, weights = arrays.as_tuple()
+    padded = np.arange(len(weights)) < batch.count
+    ones = mx.array(padded.astype(np.float32))
+    plain = loss.summed_loss(model, rows, (tokens, segments, positions, targets, ones))
+    assert loss.summed_loss(model, rows, arrays.as_tuple()).item() == plain.item()
+    assert batch.weight == batch.count
 
 
 def test_the_gathered_head_gives_the_rows_of_the_full_logits() -> None:

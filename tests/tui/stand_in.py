@@ -8,6 +8,7 @@ last message word by word. How it behaves follows from the arguments alone:
 - a run with a file ``changed`` in its folder cannot be resumed
 - ``train.epochs`` is the number of steps divided by ten; each takes 10 ms
 - a question with ``slow`` in it is answered without end
+- ``data`` is the real command: it needs no model
 - a GGUF named ``broken.gguf`` cannot be served
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from edgetune import config as settings
 from edgetune import events, runs
+from edgetune.cli import main as program
 
 
 def fail(message: str, code: int) -> None:
@@ -45,7 +47,7 @@ def train(options: argparse.Namespace) -> None:
             fail("The run cannot be resumed: its data changed. Put it back.", 2)
     else:
         config = settings.build(settings.read_yaml(Path(options.config)), options.config)
-        for file in config.data.train:
+        for file in (source.path for source in config.data.train):
             if not Path(file).is_file():
                 fail(f"There is no file {file}. Name one that exists.", 2)
             if file.endswith("bad.jsonl"):
@@ -58,6 +60,9 @@ def train(options: argparse.Namespace) -> None:
     steps = max(1, round(config.train.epochs * 10))
     with run.working():
         log = runs.EventLog(run.events_file)
+        counts = {"error": 0, "warning": 3, "note": 1}
+        file = str(run.report_file)
+        log.append(events.DataReport(file=file, rows=88, usable=88, counts=counts))
         log.append(
             events.RunStarted(
                 run=str(run.path),
@@ -179,6 +184,8 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    if sys.argv[1] == "data":
+        sys.exit(program.run(sys.argv[1:]))
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)
     trainer = commands.add_parser("train")

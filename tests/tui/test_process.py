@@ -99,7 +99,7 @@ def test_a_trainer_outlives_whoever_started_it(folder: Path) -> None:
 
 def test_a_refusal_is_told_in_the_trainers_words(folder: Path, stand_in: None) -> None:
     config = request(folder)
-    config.data.train = ["nowhere.jsonl"]
+    config.data.train = [settings.SourceConfig(path="nowhere.jsonl")]
     run, child = process.start(config, folder / "runs")
     child.process.wait(30)
     assert child.complaint() == "There is no file nowhere.jsonl. Name one that exists."

@@ -63,6 +63,17 @@ async def test_a_run_is_started_watched_stopped_and_resumed(app: EdgetuneApp, un
     assert runs.summarize(runs.Run(app.runs_dir / "first")).state == "completed"
 
 
+async def test_what_is_wrong_with_the_data_is_said_while_it_trains(
+    app: EdgetuneApp, until: Wait
+) -> None:
+    async with app.run_test() as pilot:
+        await pilot.press("f4")
+        await fill(pilot, "tiny", "rows.jsonl", "", "mine", "100")
+        await pilot.press("ctrl+s")
+        message = app.screen.query_one("#run-message", Static)
+        await until(pilot, lambda: "The data: 3 warnings, 1 note" in str(message.content))
+
+
 async def test_enter_walks_through_the_form_and_starts(app: EdgetuneApp, until: Wait) -> None:
     async with app.run_test() as pilot:
         await pilot.press("f4", "tab", "end", "ctrl+u", *"rows.jsonl")

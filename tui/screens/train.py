@@ -132,8 +132,9 @@ The curve shows the loss in nats per trained token.
 
     @on(TrainForm.Submitted)
     def _submitted(self, message: TrainForm.Submitted) -> None:
-        for file in message.config.data.train:
-            self.app.preferences.used_data(str(Path(file).resolve()))
+        for source in message.config.data.train:
+            if Path(source.path).exists():  # not the name of a dataset on the hub
+                self.app.preferences.used_data(str(Path(source.path).resolve()))
         self.app.preferences.save()
         self._start(message.config)
 

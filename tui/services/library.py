@@ -7,7 +7,12 @@ from pathlib import Path
 from edgetune import paths, runs
 from edgetune.errors import EdgetuneError
 
-_DATA_ENDINGS = {".json", ".jsonl"}
+_PLAIN_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+DATA_ENDINGS = (
+    *_PLAIN_ENDINGS,
+    *(ending + packed for ending in _PLAIN_ENDINGS for packed in (".gz", ".zst")),
+)
+"""How files with rows mostly end; others can be typed."""
 _NO_DATA = {"package.json", "tsconfig.json", "config.json", "tokenizer.json", "events.jsonl"}
 _MOST_FILES = 200
 _DEEPEST = 3
@@ -89,7 +94,7 @@ class Library:
 
 def data_files(used: list[str]) -> list[Path]:
     """Data files to offer: the embedded ones, those used before, those in the working folder."""
-    embedded = sorted(paths.NANO_DATA.glob("*.json*"))
+    embedded = sorted(paths.NANO_DATA.glob("*.jsonl"))
     embedded.sort(key=lambda file: file.name != "train.jsonl")
     found = dict.fromkeys(embedded)
     found |= dict.fromkeys(Path(name) for name in used if Path(name).is_file())
@@ -105,7 +110,7 @@ def _walk(folder: Path, depth: int) -> list[Path]:
     found = [
         entry
         for entry in entries
-        if entry.suffix in _DATA_ENDINGS and entry.name not in _NO_DATA and entry.is_file()
+        if entry.name.endswith(DATA_ENDINGS) and entry.name not in _NO_DATA and entry.is_file()
     ]
     for entry in entries:
         if len(found) >= _MOST_FILES or depth == 0:

@@ -9,6 +9,7 @@ from edgetune import events
 class RunProgress:
     """The state of a run after the events seen so far."""
 
+    data: events.DataReport | None = None
     started: events.RunStarted | None = None
     last: events.StepDone | None = None
     ended: events.RunEnded | None = None
@@ -21,6 +22,8 @@ class RunProgress:
     def apply(self, event: events.Event) -> None:
         """Take one event in."""
         match event:
+            case events.DataReport():
+                self.data = event
             case events.RunStarted():
                 self.started, self.ended, self.notes = event, None, []
             case events.StepDone():

@@ -6,6 +6,7 @@ from textual.content import Content
 from textual.widgets import ProgressBar, Static
 
 from edgetune import events
+from edgetune.data.findings import counted
 from edgetune.runs import Run
 
 from ..services import text
@@ -125,7 +126,7 @@ class RunView(Vertical, can_focus=True):
                     f"{reason} Press r to go on from the last checkpoint ({saved}).",
                     "$text-error",
                 )
-        return Content("\n".join(progress.notes[-2:]))
+        return Content("\n".join([*_about(progress.data), *progress.notes[-2:]]))
 
     def _figures(self) -> str:
         progress = self.progress
@@ -144,3 +145,10 @@ class RunView(Vertical, can_focus=True):
             f"{last.trained_tokens_per_second:,.0f} trained tok/s · learning rate "
             f"{last.learning_rate:.2e} · peak {text.size(last.peak_memory_bytes)}{left}"
         )
+
+
+def _about(data: events.DataReport | None) -> list[str]:
+    """A line about what is wrong with the data, if anything is."""
+    if data is None or not (data.counts.get("error") or data.counts.get("warning")):
+        return []
+    return [f"The data: {counted(data.counts)}, listed in the run's report.json."]

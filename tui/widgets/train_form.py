@@ -18,6 +18,7 @@ from edgetune import config as settings
 from edgetune import paths
 from edgetune.errors import RequestError
 
+from ..services.library import DATA_ENDINGS
 from .paths import PathSuggester
 
 _LABELS = {
@@ -54,7 +55,7 @@ class TrainForm(VerticalScroll):
                 yield Label(label)
                 suggester = None
                 if name == "model" or name in _FILES:
-                    suggester = PathSuggester((".json", ".jsonl") if name in _FILES else ())
+                    suggester = PathSuggester(DATA_ENDINGS if name in _FILES else ())
                 value = _initial(name, defaults)
                 yield Input(value, id=_id(name), compact=True, suggester=suggester)
         yield Button("Start training", id="start", variant="primary", compact=True)
@@ -95,7 +96,7 @@ class TrainForm(VerticalScroll):
             if not values["model"]:
                 raise RequestError("No model is named.", "`nano` is the embedded one.")
             if not values["data"]["train"]:  # type: ignore[index]
-                raise RequestError("No data is named.", "Name a .json or .jsonl file.")
+                raise RequestError("No data is named.", "Name a file with rows, or a directory.")
             _make_room(values)
             config = settings.build(values, "the form")
         except RequestError as error:
