@@ -1,20 +1,25 @@
 """Conversation -> rendered text, and which stretches of it are learned.
 
-All of it is found in the text: an answer is what follows its prompt, up to and including the end
-token that the template writes. ``template`` turns the stretches into tokens.
+All of it is found in the text, by where the template put what was said (see ``provenance``): an
+answer is what follows its prompt, up to and including the end token that the template writes
+behind the answer's texts. ``template`` turns the stretches into tokens.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edgetune.data.conversation import Conversation, Message
+from edgetune.data.provenance import Said, Traced, Untraceable, is_text, trace
 from edgetune.data.rendering import ChatTemplate, as_dict
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 
 _PROBE_ANSWER = "the probe's answer"
+_CLOSING_TAG = re.compile(r"\s*(?:</[^<>]*>|\[/[^\[\]]*\])?\s*")
+# What a template writes between the reasoning and a call: "</think>", "[/THINK]", …
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,10 @@ class Stretch:
     start: int
     end: int
     weight: float
+    begins: bool = False
+    """Whether it begins with an answer, just behind a prompt."""
+    reasoning: bool = False
+    """Whether it ends just before the first token of what follows, not with the last of its own."""
 
 
 @dataclass
@@ -43,17 +52,10 @@ class Draft:
     """An example before it is tokenized."""
 
     text: str
-    """What is rendered, with marks in control tokens' texts that somebody wrote out."""
-    marks: dict[int, str]
-    stretches: list[Stretch]
+    controls: list[tuple[int, int]]
+    """Where in it the template wrote control tokens; all else is text, whatever it looks like."""
+    stretches: list[Stretch] = field(default_factory=list)
     """In the order in which they apply."""
-    prompts: list[tuple[int, int]] = field(default_factory=list)
-    """Of each answer: where in the text its prompt's last control token begins (0 without one),
-    and where the prompt ends."""
-    names: list[str] = field(default_factory=list)
-    """How to call these answers."""
-    begin_token: bool = False
-    """Whether a beginning-of-text token is put in front (running text, which has no template)."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,11 @@ class _Answer:
 
     number: int
     """1, 2, … among the answers."""
+    index: int
+    """Of its message."""
     prompt: str
     upto: str
     """The conversation up to and including it, as it is rendered when it ends there."""
-    end: int
-    """Where in ``upto`` its end token ends."""
-    content: int
-    """Where in ``upto`` what comes after its reasoning begins."""
     weight: float
     variables: dict[str, Any]
     """What the template was told so that prompt and answer fit together."""
@@ -78,77 +78,95 @@ class Drafter:
     """Renders conversations for one tokenizer and template."""
 
     ends: frozenset[str]
-    """Texts of the tokens that end an answer: the model's own and those that the template
-    writes."""
+    """Texts of the tokens that the template writes at the end of an answer."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, options: MaskOptions) -> None:
+        """Raises RequestError if the template writes a header before its answers, but no
+        generation prompt."""
         self._tokenizer, self._template, self._options = tokenizer, template, options
-        own = {tokenizer.token_text(i) for i in tokenizer.eos_ids}
-        probed = {self._probed_end(name) for name in ("answer", "call")} - {""}
-        self.ends = frozenset(own | probed)
+        probed = {self._probed_end(called) for called in (False, True)} - {""}
+        own = frozenset(tokenizer.token_text(i) for i in tokenizer.eos_ids)
+        self.ends = frozenset(probed) or own
+        self._check_generation_prompt()
 
-    def drafts_of(self, conversation: Conversation) -> tuple[list[Draft], tuple[str, ...]]:
+    def drafts(self, conversation: Conversation) -> tuple[list[Draft], tuple[str, ...]]:
         """The texts of a conversation's examples, and notes. Raises Unfit."""
         if conversation.text and not conversation.messages:
             return [self._running_text(conversation.text)], ()
-        notes: tuple[str, ...] = ()
-        if conversation.tools and not self._template.writes_tools:
-            notes = ("its tools are left out, since the chat template has no place for them",)
-        value = [
-            [as_dict(message) for message in conversation.messages],
-            list(conversation.tools),
-        ]
-        (messages, tools), marks = self._tokenizer.guard.mark(value)
         weights = self._weights(conversation.messages)
+        if not any(message.role == "assistant" for message in conversation.messages):
+            raise Unfit("it has no assistant message, so nothing could be trained")
+        if not any(weights):
+            raise Unfit("no message of it is to be trained")
+        messages = [as_dict(message) for message in conversation.messages]
+        tools = list(conversation.tools)
         try:
-            found = [
-                self._answer(messages, tools, i, weights[i])
-                for i, message in enumerate(messages)
-                if message["role"] == "assistant"
-            ]
-            variables = found[-1].variables if found else {}
-            whole = self._template.render(messages, tools=tools, **variables)
+            is_text(messages)
+            return self._rendered(conversation.messages, messages, tools, weights)
         except RequestError as error:
             raise Unfit(error.message) from None
-        if not any(weights):
-            answered = (
-                "no message of it is to be trained"
-                if found
-                else ("it has no assistant message, so nothing could be trained")
-            )
-            raise Unfit(answered)
-        self._check_nothing_is_lost(messages, whole)
-        if unknown := self._tokenizer.unknown_text(whole.translate(marks)):
-            raise Unfit(f"the model's vocabulary cannot write the character {unknown!r}")
-        joint = [
-            a for a in found if whole.startswith(a.prompt) and whole[: a.end] == a.upto[: a.end]
-        ]
-        if self._template.marks_answers:
-            self._check_markers(messages, tools, variables, joint)
-        main = Draft(whole, marks, [])
-        if self._options.train_on == "everything":
-            main.stretches.append(Stretch(0, len(whole), 1.0))
-        for i, message in enumerate(conversation.messages):
-            if message.role != "assistant" and message.weight is not None:
-                start, end = self._span(messages, tools, variables, i, whole)
-                main.stretches.append(Stretch(start, end, weights[i]))
-        for answer in joint:
-            self._add(main, answer)
-        result = [main] if any(stretch.weight for stretch in main.stretches) else []
-        for answer in found:
-            if answer not in joint and answer.weight:
-                result.append(Draft(answer.upto, marks, []))
-                self._add(result[-1], answer)
-        return result, notes
+        except Untraceable as reason:
+            raise Unfit(str(reason)) from None
 
-    def _add(self, draft: Draft, answer: _Answer) -> None:
-        start = len(answer.prompt)
-        draft.stretches.append(Stretch(start, answer.end, answer.weight))
-        if not self._options.train_reasoning and answer.content > start:
-            draft.stretches.append(Stretch(start, answer.content, 0.0))
-        controls = list(self._tokenizer.guard.positions(answer.prompt))
-        draft.prompts.append((controls[-1] if controls else 0, start))
-        draft.names.append(f"answer {answer.number}")
+    def _rendered(
+        self,
+        given: Sequence[Message],
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        weights: Sequence[float],
+    ) -> tuple[list[Draft], tuple[str, ...]]:
+        answers = [
+            self._answer(messages, tools, index, weights[index])
+            for index, message in enumerate(messages)
+            if message["role"] == "assistant"
+        ]
+        traced = self._trace(messages, tools, answers[-1].variables)
+        self._check_nothing_is_lost(messages, traced)
+        main = self._draft(traced)
+        if self._options.train_on == "everything":
+            main.stretches.append(Stretch(0, len(traced.text), 1.0))
+        own: list[Draft] = []
+        joined: list[tuple[int, int]] = []
+        for answer in answers:
+            stretches = self._joined(answer, traced)
+            if stretches:
+                main.stretches += stretches
+                joined.append((stretches[0].start, stretches[0].end))
+            elif answer.weight or self._options.train_on == "everything":
+                main.stretches += _of_message(traced, answer.index, 0.0)
+                if answer.weight:
+                    own.append(self._own_draft(answer, messages, tools))
+        for index, message in enumerate(given):
+            if message.role != "assistant" and message.weight is not None:
+                main.stretches += _of_message(traced, index, weights[index])
+        self._check_markers(traced, joined)
+        result = [main] if any(stretch.weight > 0 for stretch in main.stretches) else []
+        return result + own, self._notes(tools, len(result + own))
+
+    def _trace(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        variables: dict[str, Any],
+    ) -> Traced:
+        controls = self._tokenizer.controls
+        return trace(self._template, controls, messages, tools, **variables)
+
+    def _draft(self, traced: Traced) -> Draft:
+        if unknown := self._tokenizer.unknown_text(traced.text):
+            raise Unfit(f"the model's vocabulary cannot write the character {unknown!r}")
+        return Draft(traced.text, self._tokenizer.controls.places(traced.text, traced.said))
+
+    def _notes(self, tools: Sequence[dict[str, Any]], examples: int) -> tuple[str, ...]:
+        notes = []
+        if tools and not self._template.writes_tools:
+            notes.append("its tools are left out, since the chat template has no place for them")
+        if examples > 1:
+            notes.append(
+                "it becomes an example for each answer, since the chat template writes the "
+                "answers before in another way"
+            )
+        return tuple(notes)
 
     def _weights(self, messages: Sequence[Message]) -> list[float]:
         """How much each message counts; an answer 1 unless it says otherwise."""
@@ -172,11 +190,10 @@ class Drafter:
         index: int,
         weight: float,
     ) -> _Answer:
-        """Render the answer ``messages[index]`` and find its end; raises Unfit, RequestError."""
+        """Render the answer ``messages[index]`` and its prompt; raises Unfit, RequestError."""
         number = sum(message["role"] == "assistant" for message in messages[: index + 1])
-        message = messages[index]
         settings: list[dict[str, Any]] = [{}]
-        if self._template.switch and message.get("reasoning_content"):
+        if self._template.switch and messages[index].get("reasoning_content"):
             settings.append({self._template.switch: True})
         for variables in settings:
             prompt = self._template.render(
@@ -184,133 +201,188 @@ class Drafter:
             )
             upto = self._template.render(messages[: index + 1], tools=tools, **variables)
             if upto.startswith(prompt):
-                break
-        else:
-            raise Unfit(
-                f"answer {number}: the chat template renders the conversation before it "
-                "differently from the prompt that a chat would use"
-            )
-        end_from, end = self._find_end(upto, len(prompt))
-        if end == 0:
-            raise Unfit(f"answer {number}: the chat template writes no end token after it")
-        written = upto[len(prompt) : end_from]
-        content = message["content"].strip()
-        calls = [call["function"]["name"] for call in message.get("tool_calls", ())]
-        place = written.find(content) if calls else written.rstrip().rfind(content)
-        complete = place >= 0 and (calls or written.rstrip().endswith(content))
-        reasoning = message.get("reasoning_content", "").strip()
-        if not complete or reasoning not in written or any(c not in written for c in calls):
-            raise Unfit(f"answer {number}: the chat template changes its text")
-        after = 0
-        if reasoning:
-            after = written.find(reasoning) + len(reasoning)
-            rest = written[after:]
-            close = len(rest) - len(rest.lstrip())
-            if rest[close:].startswith("</"):
-                close = rest.index(">", close) + 1
-            after += close + len(rest[close:]) - len(rest[close:].lstrip())
-        return _Answer(number, prompt, upto, end, len(prompt) + after, weight, variables)
+                return _Answer(number, index, prompt, upto, weight, variables)
+        raise Unfit(
+            f"answer {number}: the chat template renders the conversation before it "
+            "differently from the prompt that a chat would use"
+        )
 
-    def _find_end(self, text: str, start: int) -> tuple[int, int]:
-        """The characters of the first end token from ``start`` on; (0, 0) if there is none."""
-        found = [(place, -len(end)) for end in self.ends if (place := text.find(end, start)) >= 0]
-        if not found:
-            return 0, 0
-        place, length = min(found)
-        return place, place - length
+    def _joined(self, answer: _Answer, traced: Traced) -> list[Stretch]:
+        """The stretches of an answer in the whole conversation; none if the template writes it
+        there in another way than at the end. Raises Unfit."""
+        whole = traced.text
+        if not whole.startswith(answer.prompt):
+            return []
+        said = [item for item in traced.said if item.message == answer.index]
+        last = max((item.end for item in said), default=len(answer.prompt))
+        if whole[:last] != answer.upto[:last] or not self._complete(answer, traced, said):
+            return []
+        end = self._end(answer, last)
+        return self._stretches(answer, said, end) if whole[:end] == answer.upto[:end] else []
 
-    def _span(
+    def _own_draft(
         self,
+        answer: _Answer,
         messages: Sequence[dict[str, Any]],
         tools: Sequence[dict[str, Any]],
-        variables: dict[str, Any],
-        index: int,
-        whole: str,
-    ) -> tuple[int, int]:
-        """The characters of a message that is no answer, with its header and end."""
-        edges = []
-        for count in (index, index + 1):
-            if count == len(messages):
-                edges.append(len(whole))
-                continue
-            try:
-                part = self._template.render(messages[:count], tools=tools, **variables)
-            except RequestError:
-                part = ""  # some templates refuse an empty conversation
-            same = next(
-                (i for i, (a, b) in enumerate(zip(part, whole, strict=False)) if a != b),
-                min(len(part), len(whole)),
-            )
-            # Back to where the control token begins in which the two part ways.
-            inside = (i for i in self._tokenizer.guard.positions(whole) if i <= same)
-            last = max(inside, default=0)
-            length = len(self._tokenizer.guard.found(whole[last:]) or "")
-            edges.append(last if last < same < last + length else same)
-        content = messages[index]["content"].strip()
-        if content not in whole[edges[0] : edges[1]]:
-            raise Unfit(
-                f"message {index + 1} ({messages[index]['role']}) has a weight, but its part of "
-                "the rendered text cannot be told exactly"
-            )
-        return edges[0], edges[1]
+    ) -> Draft:
+        """An example of its own for an answer; raises Unfit."""
+        traced = self._trace(messages[: answer.index + 1], tools, answer.variables)
+        said = [item for item in traced.said if item.message == answer.index]
+        if not self._complete(answer, traced, said):
+            raise Unfit(f"answer {answer.number}: the chat template changes its text")
+        end = self._end(answer, max((item.end for item in said), default=len(answer.prompt)))
+        self._check_markers(traced, [(len(answer.prompt), end)], others=True)
+        draft = self._draft(traced)
+        draft.stretches += self._stretches(answer, said, end)
+        return draft
+
+    def _complete(self, answer: _Answer, traced: Traced, said: Sequence[Said]) -> bool:
+        """Whether all that the answer says stands after its prompt, once and unchanged."""
+        expected = sorted(item[1:] for item in traced.expected if item[0] == answer.index)
+        return (
+            expected == sorted((item.field, item.written) for item in said)
+            and all(item.start >= len(answer.prompt) for item in said)
+            and all(_unchanged(traced.text, item) for item in said if item.field != "argument")
+        )
+
+    def _end(self, answer: _Answer, start: int) -> int:
+        """Where in ``upto`` the answer's end token ends, the first one from ``start`` on."""
+        places = [
+            (place, -len(end)) for end in self.ends if (place := answer.upto.find(end, start)) >= 0
+        ]
+        if not places:
+            raise Unfit(f"answer {answer.number}: the chat template writes no end token after it")
+        place, length = min(places)
+        return place - length
+
+    def _stretches(self, answer: _Answer, said: Sequence[Said], end: int) -> list[Stretch]:
+        start = len(answer.prompt)
+        stretches = [Stretch(start, end, answer.weight, begins=True)]
+        reasoning = max((item.end for item in said if item.field == "reasoning"), default=0)
+        if reasoning and not self._options.train_reasoning:
+            content = [item.start for item in said if item.field == "content"]
+            closed = _CLOSING_TAG.match(answer.upto, reasoning, end)
+            after = min(content) if content else closed.end() if closed else reasoning
+            stretches.append(Stretch(start, after, 0.0, begins=True, reasoning=True))
+        return stretches
 
     def _running_text(self, text: str) -> Draft:
+        """Running text: a beginning token where the tokenizer writes one, and an end token."""
         if not self._tokenizer.eos:
             raise Unfit("the model's tokenizer names no end-of-text token for running text")
-        marked, marks = self._tokenizer.guard.mark(text)
         if unknown := self._tokenizer.unknown_text(text):
             raise Unfit(f"the model's vocabulary cannot write the character {unknown!r}")
         begin = self._tokenizer.bos if self._tokenizer.adds_bos else ""
-        whole = begin + marked + self._tokenizer.eos
-        return Draft(whole, marks, [Stretch(0, len(whole), 1.0)])
+        whole = begin + text + self._tokenizer.eos
+        last = len(begin) + len(text)
+        controls = [(0, len(begin))] if begin else []
+        return Draft(whole, [*controls, (last, len(whole))], [Stretch(0, len(whole), 1.0)])
 
-    def _check_nothing_is_lost(self, messages: Sequence[dict[str, Any]], whole: str) -> None:
-        words: str | None = None
-        for number, message in enumerate(messages, 1):
-            content = message["content"].strip()
-            if message["role"] not in ("user", "tool") or content in whole:
+    def _check_nothing_is_lost(self, messages: Sequence[dict[str, Any]], traced: Traced) -> None:
+        """Raises Unfit if a message other than an answer is not in the text as it was said."""
+        found = {item.message for item in traced.said if item.field == "content"}
+        changed = {
+            item.message
+            for item in traced.said
+            if item.field == "content"
+            and not _unchanged(traced.text, item)
+            # A vocabulary without a newline has its own template, with spaces instead.
+            and traced.text[item.start : item.end].split() != item.written.split()
+        }
+        for index, message in enumerate(messages):
+            if message["role"] == "assistant" or not message["content"].strip():
                 continue
-            if words is None:
-                words = " ".join(whole.split())
-            if " ".join(content.split()) not in words and _as_json(content) not in whole:
-                raise Unfit(
-                    f"message {number} ({message['role']}): the chat template leaves it out or "
-                    "changes its text"
-                )
+            what = f"message {index + 1} ({message['role']}): the chat template"
+            if index not in found:
+                raise Unfit(f"{what} leaves it out")
+            # A system message may hold directives, which templates take out.
+            if index in changed and message["role"] != "system":
+                raise Unfit(f"{what} changes its text")
 
     def _check_markers(
-        self,
-        messages: Sequence[dict[str, Any]],
-        tools: Sequence[dict[str, Any]],
-        variables: dict[str, Any],
-        joint: Sequence[_Answer],
+        self, traced: Traced, answers: Sequence[tuple[int, int]], others: bool = False
     ) -> None:
-        """The template's own marks around answers hold every trained stretch, one each."""
-        spans = self._template.answer_spans(messages, tools=tools, **variables)
-        places = [(len(answer.prompt), answer.end) for answer in joint]
-        own = [
-            [i for i, (a, b) in enumerate(spans) if a <= start and end <= b]
-            for start, end in places
+        """The template's own marks around answers hold these, each one, and nobody else's text.
+        ``others``: there may be further answers."""
+        if not self._template.marks_answers:
+            return
+        spans = traced.generation
+        holding = [
+            [span for span in spans if span[0] <= start and end <= span[1]]
+            for start, end in answers
         ]
-        if any(len(found) != 1 for found in own) or len({i for [i] in own}) != len(places):
-            raise Unfit("the chat template's own generation markers put its answers elsewhere")
+        if any(len(found) != 1 for found in holding):
+            raise Unfit(
+                "the chat template's own generation markers do not hold its answers with their "
+                "end tokens"
+            )
+        for item in traced.said:
+            inside = any(start < item.end and item.start < end for start, end in spans)
+            if inside and not others and not any(a <= item.start < b for a, b in answers):
+                raise Unfit("the chat template's own generation markers hold more than its answers")
 
-    def _probed_end(self, kind: str) -> str:
-        """The end token that the template writes after an answer, or after a tool call; "" if it
-        cannot be told."""
-        answer: dict[str, Any] = {"role": "assistant", "content": _PROBE_ANSWER}
-        if kind == "call":
-            call = {"name": "probe", "arguments": {"text": _PROBE_ANSWER}}
-            answer["content"] = ""
-            answer["tool_calls"] = [{"id": "probecall", "type": "function", "function": call}]
+    def _check_generation_prompt(self) -> None:
+        """Raises RequestError if the template writes a header before its answers, but not as the
+        prompt for one."""
+        question = {"role": "user", "content": "a"}
         try:
-            text = self._template.render([{"role": "user", "content": "a"}, answer])
+            plain = self._template.render([question])
+            prompt = self._template.render([question], add_generation_prompt=True)
+            text = self._template.render(
+                [question, {"role": "assistant", "content": _PROBE_ANSWER}]
+            )
+        except RequestError:
+            return  # the rows will say why
+        header = text[len(prompt) : text.find(_PROBE_ANSWER)] if text.startswith(prompt) else ""
+        if plain == prompt and self._tokenizer.controls.found(header):
+            raise RequestError(
+                f"The {self._template.name} chat template cannot be masked exactly: it writes "
+                f"{header.strip()!r} before an answer, but not as the prompt for one.",
+                "Choose another one with --template, e.g. chatml or plain.",
+            )
+
+    def _probed_end(self, called: bool) -> str:
+        """The end token that the template writes after an answer, or after a tool call; "" if it
+        cannot be told: the last control token that follows whether the conversation goes on or
+        not, else the last one when it does not."""
+        question = {"role": "user", "content": "a"}
+        answer: dict[str, Any] = {"role": "assistant", "content": _PROBE_ANSWER}
+        following: list[dict[str, Any]] = [question]
+        if called:
+            call = {"name": "probe", "arguments": {"text": _PROBE_ANSWER}}
+            calls = [{"id": "probecall", "type": "function", "function": call}]
+            answer = {"role": "assistant", "content": "", "tool_calls": calls}
+            result = {"role": "tool", "content": "b", "name": "probe", "tool_call_id": "probecall"}
+            following = [result]
+        try:
+            ended = self._template.render([question, answer])
         except RequestError:
             return ""
-        place = text.rfind(_PROBE_ANSWER)
-        return self._tokenizer.guard.found(text[place:]) or "" if place >= 0 else ""
+        start = ended.rfind(_PROBE_ANSWER)
+        if start < 0:
+            return ""
+        start += len(_PROBE_ANSWER)
+        try:
+            longer = self._template.render([question, answer, *following])
+        except RequestError:
+            longer = ended
+        same = next(
+            (i for i, (a, b) in enumerate(zip(ended, longer, strict=False)) if a != b),
+            min(len(ended), len(longer)),
+        )
+        places = self._tokenizer.controls.places(ended)
+        after = [ended[a:b] for a, b in places if a >= start]
+        common = [ended[a:b] for a, b in places if a >= start and b <= same]
+        return (common or after or [""])[-1]
 
 
-def _as_json(text: str) -> str:
-    # How a template that writes messages as JSON writes a text.
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+def _of_message(traced: Traced, index: int, weight: float) -> list[Stretch]:
+    """The stretches of what a message says."""
+    return [Stretch(item.start, item.end, weight) for item in traced.said if item.message == index]
+
+
+def _unchanged(text: str, item: Said) -> bool:
+    """Whether a text stands there as it was said, plainly or as JSON."""
+    found = text[item.start : item.end]
+    return found in (item.written, json.dumps(item.written, ensure_ascii=False)[1:-1])

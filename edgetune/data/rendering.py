@@ -30,6 +30,7 @@ GENERATION = ("begin_of_generation_", "end_of_generation_")
 
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
+
 class _Generation(jinja2.ext.Extension):
     """``{% generation %}`` marks the assistant's part in some templates; what it is to write
     before and after that part is given as variables, and is nothing as a rule."""

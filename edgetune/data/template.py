@@ -10,6 +10,7 @@ is left out of the history), such an answer gets an example of its own: the conv
 chat sees it at that turn. What cannot be had exactly is a RowProblem and never an example.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,6 +20,7 @@ import numpy as np
 
 from edgetune.data.conversation import Conversation, Message
 from edgetune.data.drafts import Draft, Drafter, MaskOptions, Unfit
+from edgetune.data.provenance import Untraceable, is_text, pieces, trace
 from edgetune.data.rendering import AnyMessage, ChatTemplate, as_dict
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
@@ -78,15 +80,21 @@ def prompt_ids(
     them.
     """
     dicts = [as_dict(item) if isinstance(item, Message) else dict(item) for item in messages]
-    (marked, marked_tools), marks = tokenizer.guard.mark([dicts, list(tools)])
-    text = template.render(marked, add_generation_prompt=True, tools=marked_tools, **variables)
-    if unknown := tokenizer.unknown_text(text.translate(marks)):
+    is_text(dicts)
+    controls = tokenizer.controls
+    try:
+        traced = trace(template, controls, dicts, tools, add_generation_prompt=True, **variables)
+    except Untraceable as reason:
+        raise RequestError(f"The conversation cannot be written: {reason}.") from None
+    if unknown := tokenizer.unknown_text(traced.text):
         raise RequestError(
             f"This model's vocabulary cannot write the character {unknown!r}.", "Leave it out."
         )
-    if not marks:
-        return tokenizer.encode(text)
-    return tokenizer.encode_pieces(tokenizer.guard.pieces(text, marks)).ids
+    places = controls.places(traced.text, traced.said)
+    ids = tokenizer.encode(traced.text)
+    if tokenizer.count_controls(ids) == len(places):
+        return ids
+    return tokenizer.encode_pieces(pieces(traced.text, places)).ids
 
 
 def stop_ids(tokenizer: Tokenizer, template: ChatTemplate) -> frozenset[int]:
@@ -138,7 +146,7 @@ class _Masker:
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, options: MaskOptions) -> None:
         self._tokenizer, self._template = tokenizer, template
         self._drafter = Drafter(tokenizer, template, options)
-        written = (i for end in self._drafter.ends for i in tokenizer.encode(end))
+        written = {tokenizer.id_of(end) for end in self._drafter.ends}
         self.stops = tokenizer.eos_ids | frozenset(written)
         self._check()
 
@@ -167,48 +175,53 @@ class _Masker:
                 yield self._retry(conversation, reason)
 
     def _texts(self, draft: Draft) -> list[str]:
-        """What has to be encoded for a draft by the common way: the text, and of each prompt what
-        follows its last control token."""
-        if draft.marks:
-            return []
-        return [draft.text, *(draft.text[start:end] for start, end in draft.prompts)]
+        """What has to be encoded for a draft: the text, and of each prompt what follows its last
+        control token."""
+        return [draft.text, *(draft.text[a:b] for a, b in _prompts(draft))]
+
+    def _encodings(self, draft: Draft, common: Sequence[_Encoding]) -> Sequence[_Encoding]:
+        """Encodings of ``_texts`` in which only what the template wrote is a control token;
+        ``common`` are those in which all are that look like one."""
+        tokenizer = self._tokenizer
+        if tokenizer.count_controls(common[0].ids) == len(draft.controls):
+            return common
+        parts = [(0, len(draft.text)), *_prompts(draft)]
+        try:
+            return [
+                tokenizer.encode_pieces(pieces(draft.text, draft.controls, start, end))
+                for start, end in parts
+            ]
+        except RequestError as error:
+            raise Unfit(error.message) from None
 
     def _example(
         self,
         conversation: Conversation,
         draft: Draft,
-        parts: Sequence[_Encoding],
+        common: Sequence[_Encoding],
         notes: tuple[str, ...],
     ) -> Example:
         """Find the tokens of the stretches; raises Unfit where training and chat would differ."""
-        guard = self._tokenizer.guard
-        if draft.marks:
-            texts = [draft.text, *(draft.text[start:end] for start, end in draft.prompts)]
-            encode = self._tokenizer.encode_pieces
-            parts = [encode(guard.pieces(text, draft.marks)) for text in texts]
-        whole, tails = parts[0], parts[1:]
+        whole, *tails = self._encodings(draft, common)
         ids = whole.ids
         firsts: dict[int, int] = {}
-        for (start, end), tail, name in zip(draft.prompts, tails, draft.names, strict=True):
+        for (start, end), tail in zip(_prompts(draft), tails, strict=True):
             # Texts between control tokens are encoded apart, so the tail shows the whole prompt.
             token = whole.char_to_token(start)
             begin = 0 if start == 0 or token is None else token
-            first = begin + len(tail.ids)
-            if ids[begin:first] != tail.ids:
-                raise Unfit(f"{name}: {_ACROSS}")
-            firsts[end] = first
+            firsts[end] = begin + len(tail.ids)
+            if ids[begin : firsts[end]] != tail.ids:
+                raise Unfit(_ACROSS)
         weights = np.zeros(len(ids), dtype=np.float32)
         for stretch in draft.stretches:
-            first = firsts.get(stretch.start, -1)
-            if first < 0:
-                first = _token_from(whole, stretch.start, len(draft.text))
-            last = _token_before(whole, stretch.end, len(ids))
-            weights[first:last] = stretch.weight
-        for stretch in draft.stretches:
-            if stretch.start in firsts and stretch.weight:
-                end = _token_before(whole, stretch.end, len(ids))
-                if ids[end - 1] not in self.stops:
+            first = firsts[stretch.start] if stretch.begins else _token_from(whole, stretch.start)
+            if stretch.reasoning:
+                last = _token_from(whole, stretch.end)
+            else:
+                last = _token_before(whole, stretch.end)
+                if stretch.begins and ids[last - 1] not in self.stops:
                     raise Unfit("the tokenizer has no token for the end that the template writes")
+            weights[first:last] = stretch.weight
         # Nothing comes before the first token, so it cannot be predicted.
         weights[:1] = 0
         return Example(
@@ -222,7 +235,7 @@ class _Masker:
 
     def _try(self, conversation: Conversation) -> tuple[list[Draft], tuple[str, ...]] | RowProblem:
         try:
-            return self._drafter.drafts_of(conversation)
+            return self._drafter.drafts(conversation)
         except Unfit as reason:
             return RowProblem(str(reason), conversation.file, conversation.line)
 
@@ -264,27 +277,39 @@ class _Masker:
 
 
 _ACROSS = (
-    "a token lies across its beginning, so that a chat would never begin it that way; mostly it "
-    "helps to remove the white space in front of the answer"
+    "a token lies across the beginning of an answer, so that a chat would never begin it that way"
 )
 
 
-def _token_from(encoding: _Encoding, start: int, end: int) -> int:
-    """The first token that holds a character from ``start`` on."""
-    for position in range(start, end):
-        token = encoding.char_to_token(position)
-        if token is not None:
-            return token
-    return len(encoding.ids)
+def _prompts(draft: Draft) -> list[tuple[int, int]]:
+    """Of each prompt: where its last control token begins (0 without one), where it ends."""
+    prompts = []
+    for end in dict.fromkeys(s.start for s in draft.stretches if s.begins):
+        last = bisect_right(draft.controls, end, key=lambda place: place[1]) - 1
+        prompts.append((draft.controls[last][0] if last >= 0 else 0, end))
+    return prompts
 
 
-def _token_before(encoding: _Encoding, end: int, count: int) -> int:
+def _token_from(encoding: _Encoding, start: int) -> int:
+    """The first token that holds the character at ``start`` or a later one."""
+    count = len(encoding.ids)
+    token = encoding.char_to_token(start)
+    if token is not None:
+        return token
+    return next((i for i in range(count) if _characters(encoding, i)[1] > start), count)
+
+
+def _token_before(encoding: _Encoding, end: int) -> int:
     """One past the last token that holds a character before ``end``."""
-    for position in range(end - 1, -1, -1):
-        token = encoding.char_to_token(position)
-        if token is not None:
-            # Several tokens may share a character: the bytes of an emoji.
-            while token + 1 < count and (encoding.token_to_chars(token + 1) or (end, end))[0] < end:
-                token += 1
-            return token + 1
-    return 0
+    count = len(encoding.ids)
+    token = encoding.char_to_token(end - 1)
+    if token is None:
+        return next((i for i in range(count) if _characters(encoding, i)[0] >= end), count)
+    # Several tokens may share a character: the bytes of an emoji.
+    while token + 1 < count and _characters(encoding, token + 1)[0] < end:
+        token += 1
+    return token + 1
+
+
+def _characters(encoding: _Encoding, token: int) -> tuple[int, int]:
+    return encoding.token_to_chars(token) or (0, 0)

@@ -6,14 +6,16 @@ the chat template alone, so a beginning-of-text token can neither be doubled nor
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 
-from edgetune.data.rendering import Guard
+from edgetune.data.provenance import Controls, pieces
 from edgetune.errors import RequestError
 
 _FILES = (
@@ -48,8 +50,8 @@ class Tokenizer:
     """The model's own chat template (Jinja), or None."""
     files: list[Path]
     """The tokenizer's files, to be copied along with an adapter or a fused model."""
-    guard: Guard
-    """Finds and marks the control tokens' texts."""
+    controls: Controls
+    """Finds the control tokens' texts."""
     adds_bos: bool
     """Whether a text that is encoded on its own begins with the beginning-of-text token."""
 
@@ -77,7 +79,11 @@ class Tokenizer:
         self.special_ids = frozenset(special | {i for i in (self.bos_id,) if i is not None})
         self.chat_template = chat_template
         self.files = list(files)
-        self.guard = Guard(self.token_text(i) for i in self.special_ids)
+        texts = {self.token_text(i): i for i in self.special_ids}
+        self.controls = Controls(texts)
+        self._control_ids = texts
+        self._is_control = np.zeros(self.size, dtype=bool)
+        self._is_control[list(self.special_ids)] = True
         first = backend.encode("a", add_special_tokens=True).ids[:1]
         self.adds_bos = self.bos_id is not None and first == [self.bos_id]
         self._renamed: tokenizers.Tokenizer | None = None
@@ -125,37 +131,55 @@ class Tokenizer:
         )
         return encodings
 
-    def encode_pieces(self, pieces: Sequence[tuple[str, bool]]) -> "Encoding":
+    def encode_pieces(self, stretches: Sequence[tuple[str, bool]]) -> "Encoding":
         """The encoding of a text in stretches, of which only the marked ones are control tokens:
         one that is written out in another stretch is encoded as any other text.
 
-        The ids are otherwise those of the joined text.
+        The ids are otherwise those of the joined text. Raises RequestError if that cannot be had.
         """
+        encoding = self._encode_stretches(stretches)
+        if self.count_controls(encoding.ids) != sum(is_control for _, is_control in stretches):
+            raise RequestError(
+                "This tokenizer makes a control token of a text, whatever stands around it.",
+                "Take the names of control tokens out of the texts.",
+            )
+        return encoding
+
+    def _encode_stretches(self, stretches: Sequence[tuple[str, bool]]) -> "Encoding":
         if self._renamed is None:
             self._renamed = self._with_renamed_control_tokens()
-        ids_by_text = {self.token_text(i): i for i in self.special_ids}
-        text, place = "", 0
+        if any(_NAME_MARK in piece for piece, _ in stretches):
+            raise RequestError(
+                "A text holds the noncharacter U+FDD0 and a control token's name.",
+                "Remove one of them.",
+            )
+        texts: list[str] = []
+        place = 0
         # For each character of the renamed text the stretch of the real one that it stands for.
         begins: list[int] = []
         ends: list[int] = []
-        for piece, is_control in pieces:
+        for piece, is_control in stretches:
             after = place + len(piece)
             if is_control:
-                name = _new_name(ids_by_text[piece])
-                text += name
+                name = _new_name(self._control_ids[piece])
+                texts.append(name)
                 begins += [place] * len(name)
                 ends += [after] * len(name)
             else:
-                text += piece
+                texts.append(piece)
                 begins += range(place, after)
                 ends += range(place + 1, after + 1)
             place = after
-        encoding = self._renamed.encode(text, add_special_tokens=False)
+        encoding = self._renamed.encode("".join(texts), add_special_tokens=False)
         offsets = [
             (begins[start], ends[end - 1]) if start < end else (place, place)
             for start, end in encoding.offsets
         ]
         return Encoding(encoding.ids, offsets)
+
+    def count_controls(self, ids: Sequence[int]) -> int:
+        """How many of the tokens are control tokens."""
+        return int(self._is_control[np.asarray(ids, dtype=np.int64)].sum())
 
     def _with_renamed_control_tokens(self) -> tokenizers.Tokenizer:
         """The same tokenizer whose control tokens answer to names that no text holds."""
@@ -170,6 +194,11 @@ class Tokenizer:
         vocab = model["vocab"]
         if isinstance(vocab, dict):
             model["vocab"] = {names.get(text, text): number for text, number in vocab.items()}
+            # One that merges make as well has to stay; `encode_pieces` sees if they do.
+            merged = {
+                "".join(merge) for merge in model.get("merges", ()) if isinstance(merge, list)
+            }
+            model["vocab"] |= {text: vocab[text] for text in names if text in merged}
         else:
             model["vocab"] = [[names.get(text, text), score] for text, score in vocab]
         # It would only add tokens, and names them as they were.
@@ -188,9 +217,13 @@ class Tokenizer:
             raise RequestError(f"The tokenizer has no token {token_id}.")
         return text
 
+    def id_of(self, text: str) -> int:
+        """The id of a control token."""
+        return self._control_ids[text]
+
     def special_text(self, text: str) -> str | None:
         """The first control token that stands written out in ``text``, or None."""
-        return self.guard.found(text)
+        return self.controls.found(text)
 
     def unknown_text(self, text: str) -> str | None:
         """The first character of ``text`` that this vocabulary cannot write, or None.
@@ -202,15 +235,16 @@ class Tokenizer:
         unknown = getattr(model, "unk_token", None)
         if unknown is None or getattr(model, "byte_fallback", False):
             return None
-        encoding = self._backend.encode(text, add_special_tokens=False)
         unknown_id = self._backend.token_to_id(unknown)
-        if unknown_id not in encoding.ids:
-            return None
-        index = encoding.ids.index(unknown_id)
-        start, end = encoding.token_to_chars(index) or (0, len(text))
-        found = text[start:end]
-        # Several in a row become one unknown token; a space belongs to the word after it.
-        return None if found == unknown else (found.strip(" ") or found)[:1]
+        for piece, is_control in pieces(text, self.controls.places(text)):
+            if is_control and piece != unknown:
+                continue
+            encoding = self._encode_stretches([(piece, False)])
+            if unknown_id in encoding.ids:
+                start, end = encoding.token_to_chars(encoding.ids.index(unknown_id))
+                # Several in a row become one unknown token; a space belongs to the word after it.
+                return (piece[start:end].strip(" ") or piece[start:end] or piece)[:1]
+        return None
 
     def _id(self, text: str) -> int | None:
         token_id: int | None = self._backend.token_to_id(text) if text else None
@@ -223,9 +257,12 @@ class Tokenizer:
         return token_id
 
 
+_NAME_MARK = "\ufdd0"
+# A noncharacter, which Unicode keeps for such inner use.
+
+
 def _new_name(token_id: int) -> str:
-    # Between two noncharacters, which Unicode keeps for such inner use.
-    return f"\ufdd0control-{token_id}\ufdd1"
+    return f"{_NAME_MARK}{token_id}{_NAME_MARK}"
 
 
 @dataclass(frozen=True)
@@ -241,9 +278,9 @@ class Encoding:
 
     def char_to_token(self, position: int) -> int | None:
         """The first token that holds a character; None for one that became no token."""
-        for token, (start, end) in enumerate(self.offsets):
-            if start <= position < end:
-                return token
+        token = bisect_right(self.offsets, position, key=lambda offset: offset[1])
+        if token < len(self.offsets) and self.offsets[token][0] <= position:
+            return token
         return None
 
 
@@ -291,4 +328,7 @@ def _read_chat_template(model_dir: Path, config: dict[str, Any]) -> str | None:
     if isinstance(template, list):  # several, by name
         named = {item.get("name"): item.get("template") for item in template}
         template = named.get("default")
+        if isinstance(template, str) and isinstance(named.get("tool_use"), str):
+            # That for conversations with tools, as transformers chooses it.
+            return f"{{% if tools %}}{named['tool_use']}{{% else %}}{template}{{% endif %}}"
     return template if isinstance(template, str) else None

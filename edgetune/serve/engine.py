@@ -18,7 +18,8 @@ from typing import Self
 from edgetune import runs
 from edgetune.data.builtin import PLAIN
 from edgetune.data.conversation import Message
-from edgetune.data.rendering import AnyMessage, ChatTemplate, Guard, as_dict
+from edgetune.data.provenance import Controls, Untraceable, is_text, pieces, trace
+from edgetune.data.rendering import AnyMessage, ChatTemplate, as_dict
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.serve.header import read_header
 from edgetune.serve.native import Model, default_threads
@@ -107,7 +108,7 @@ class Engine:
             self._model.close()
             raise
         self._characters = header.characters()
-        self._guard = Guard(header.control_texts())
+        self._controls = Controls(header.control_texts())
         # A template that writes " answer" has a space that is not part of the answer.
         self._strips_space = self.chat_template.spaces_answers()
 
@@ -137,23 +138,22 @@ class Engine:
         self._check_open()
         template = self.chat_template
         dicts = [as_dict(item) if isinstance(item, Message) else dict(item) for item in messages]
-        marked, marks = self._guard.mark(dicts)
-        text = template.render(marked, add_generation_prompt=True)
-        pieces = self._guard.pieces(text, marks)
+        is_text(dicts)
+        try:
+            traced = trace(template, self._controls, dicts, add_generation_prompt=True)
+        except Untraceable as reason:
+            raise RequestError(f"The conversation cannot be written: {reason}.") from None
+        text, places = traced.text, self._controls.places(traced.text, traced.said)
+        stretches = pieces(text, places)
         if self._characters is not None:
-            plain = "".join(piece for piece, control in pieces if not control)
+            plain = "".join(piece for piece, control in stretches if not control)
             if unknown := sorted(set(plain) - self._characters, key=plain.index):
                 raise RequestError(
                     f"This model's vocabulary cannot write the character {unknown[0]!r}.",
                     "Leave it out.",
                 )
-        try:
-            ids = self._model.tokenize_pieces(pieces) if marks else self._model.tokenize(text)
-        except UnicodeEncodeError:
-            raise RequestError(
-                "A message holds half a character (a lone UTF-16 surrogate).",
-                "Send the text as valid Unicode.",
-            ) from None
+        written_out = len(places) < len(self._controls.places(text))
+        ids = self._model.tokenize_pieces(stretches) if written_out else self._model.tokenize(text)
         if self._model.adds_bos and not (template.bos and text.startswith(template.bos)):
             ids.insert(0, self._model.bos)
         return ids

@@ -69,10 +69,6 @@ def only(result: list[Example] | RowProblem) -> Example:
     return example
 
 
-def has_written_calls(tokenizer: Tokenizer, template: ChatTemplate) -> bool:
-    return "tool_call" in template.source
-
-
 def expected_answers(item: Conversation, template: ChatTemplate) -> list[list[str]]:
     """What has to stand, in this order, in each trained stretch."""
     return [
@@ -286,7 +282,7 @@ def test_messages_may_have_weights(chatml: Tokenizer) -> None:
     found = weights(Conversation(tuple(messages)), chatml, template)
     assert [part for part in found if part[1]] == [
         ("A<|im_end|>", 0.5),
-        ("<|im_start|>user\nQ2<|im_end|>\n", 2.0),
+        ("Q2", 2.0),
         ("B<|im_end|>", 1.0),
     ]
     messages[4] = Message("assistant", "B", weight=0)
@@ -384,3 +380,141 @@ def test_markers_that_the_vocabulary_lacks_are_text_and_answers_end_with_its_own
     [result] = to_examples([item], spm, template)
     special = [i for i in only(result).ids.tolist() if i in spm.special_ids]
     assert {spm.token_text(i) for i in special} <= {"<s>", "</s>"}
+
+
+def chat_source(turn: str) -> str:
+    loop = "{% for m in messages %}<|im_start|>{{ m.role }}\n" + turn + "<|im_end|>\n{% endfor %}"
+    return loop + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+def with_tokens(folder: Path, target: Path, *texts: str) -> Tokenizer:
+    """The tokenizer of a folder with further control tokens."""
+    import tokenizers
+
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_special_tokens([tokenizers.AddedToken(text, special=True) for text in texts])
+    target.mkdir()
+    backend.save(str(target / "tokenizer.json"))
+    (target / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
+    return Tokenizer.from_directory(target)
+
+
+def test_a_control_token_that_closes_a_call_is_not_the_end(
+    chatml_dir: Path, tmp_path: Path
+) -> None:
+    tokenizer = with_tokens(chatml_dir, tmp_path / "m", "<call>", "</call>")
+    source = chat_source(
+        "{{ m.content }}{% for c in m.tool_calls or [] %}"
+        "<call>{{ c.function | tojson }}</call>{% endfor %}"
+    )
+    calls = tuple(ToolCall("get", {"a": number}) for number in (1, 2))
+    item = Conversation(
+        (
+            Message("user", "Q"),
+            Message("assistant", "", tool_calls=calls),
+            Message("tool", "x"),
+            Message("assistant", "B"),
+        )
+    )
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    written = '<call>{"name": "get", "arguments": {"a": 1}}</call>'
+    both = written + written.replace("1", "2")
+    assert learned(item, tokenizer, template) == [f"{both}<|im_end|>", "B<|im_end|>"]
+    assert stop_ids(tokenizer, template) == {tokenizer.id_of("<|im_end|>")}
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        "{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls[0] | tojson }}{% endif %}",
+        "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% else %}{{ m.content }}{% endif %}",
+        "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}",
+    ],
+    ids=["a call", "the content beside calls", "the arguments"],
+)
+def test_a_template_that_loses_a_part_of_an_answer_loses_the_row(
+    chatml: Tokenizer, turn: str
+) -> None:
+    calls = tuple(ToolCall("get", {"place": place}) for place in ("here", "there"))
+    item = Conversation(
+        (
+            Message("user", "get here, or there"),
+            Message("assistant", "get", tool_calls=calls),
+            Message("tool", "here"),
+            Message("assistant", "B"),
+        )
+    )
+    template = ChatTemplate(chat_source(turn), "", "<|im_end|>", "model")
+    [problem] = to_examples([item], chatml, template)
+    assert isinstance(problem, RowProblem)
+    assert problem.reason == "answer 1: the chat template changes its text"
+
+
+def test_a_template_that_loses_a_system_message_loses_the_row(chatml: Tokenizer) -> None:
+    source = chat_source("{{ m.content if m.role != 'system' }}")
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    [problem] = to_examples([TWO], chatml, template)
+    assert isinstance(problem, RowProblem)
+    assert problem.reason == "message 1 (system): the chat template leaves it out"
+
+
+REWRITING = chat_source(
+    "{% if m.role == 'assistant' and loop.last %}<think>{% endif %}{{ m.content }}"
+)
+
+
+def test_weights_are_kept_where_the_template_rewrites_history(chatml: Tokenizer) -> None:
+    template = ChatTemplate(REWRITING, "", "<|im_end|>", "model")
+    messages = (
+        Message("user", "Q"),
+        Message("assistant", "BAD", weight=0),
+        Message("user", "Q2", weight=2),
+        Message("assistant", "B"),
+    )
+    found = weights(Conversation(messages), chatml, template)
+    assert [part for part in found if part[1]] == [("Q2", 2.0), ("<think>B<|im_end|>", 1.0)]
+    everything = weights(Conversation(messages), chatml, template, train_on="everything")
+    assert ("BAD", 0.0) in everything
+
+
+@pytest.mark.parametrize("reasoning", ["think", "t", "A", "</think>", "a\n\nb"])
+def test_reasoning_is_excluded_whatever_it_says(chatml: Tokenizer, reasoning: str) -> None:
+    template = choose_template(chatml, "chatml")
+    item = Conversation((Message("user", "Q"), Message("assistant", "A b", reasoning=reasoning)))
+    assert learned(item, chatml, template, train_reasoning=False) == ["A b<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("source", "messages"),
+    [
+        (chat_source("{{ m.content.replace('/no', '') }}"), [Message("user", "x<|im_/noend|>")]),
+        (
+            chat_source("{{ m.name or '' }}{{ m.content }}"),
+            [Message("user", "m_end|>", name="<|i")],
+        ),
+        (chat_source("{{ m.content }}"), [Message("user", "<|im_end|>\U00012000\U0001201f")]),
+    ],
+    ids=["joined by the template", "joined from two texts", "beside rare letters"],
+)
+def test_only_the_template_writes_control_tokens(
+    chatml: Tokenizer, source: str, messages: list[Message]
+) -> None:
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    ids = prompt_ids(messages, chatml, template)
+    special = [chatml.token_text(i) for i in ids if i in chatml.special_ids]
+    assert special == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
+
+
+def test_many_written_control_tokens_take_no_long_time(chatml: Tokenizer) -> None:
+    # Quadratic work would take minutes here.
+    ids = prompt_ids([Message("user", "<|im_end|> " * 50_000)], chatml, choose_template(chatml))
+    assert ids.count(chatml.id_of("<|im_end|>")) == 1
+
+
+def test_half_a_character_is_refused(chatml: Tokenizer) -> None:
+    item = Conversation((Message("user", "a\ud800"), Message("assistant", "A")))
+    [problem] = to_examples([item], chatml, choose_template(chatml))
+    assert isinstance(problem, RowProblem)
+    assert "half a character" in problem.reason
+    with pytest.raises(RequestError, match="half a character"):
+        prompt_ids(item.messages[:1], chatml, choose_template(chatml))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetune.data.builtin import PLAIN, PLAIN_ONE_LINE, choose_template
@@ -67,7 +67,8 @@ def spans(example: Example) -> list[list[int]]:
 def check(item: Conversation, tokenizer: Tokenizer, template: ChatTemplate, end: str) -> None:
     """The promises of an example, checked without the code that made it."""
     # Written out control tokens are another test's.
-    assume(not any(tokenizer.special_text(message.content) for message in item.messages))
+    if any(tokenizer.special_text(message.content) for message in item.messages):
+        return
     example = to_example(item, tokenizer, template)
     if example.notes:
         # Newlines in front of an answer may share a token with the header before it.
@@ -206,7 +207,9 @@ HEADER = "<|im_start|>{{ m.role }}\n"
             "answer 1: the chat template writes no end token after it",
         ),
         (
-            chat_source(HEADER + "{{ m.content | upper }}<|im_end|>\n"),
+            chat_source(
+                HEADER + "{{ m.content | upper if m.role == 'assistant' else m.content }}<|im_end|>"
+            ),
             "answer 1: the chat template changes its text",
         ),
         ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
@@ -233,7 +236,7 @@ def test_a_template_that_cannot_be_masked_exactly_is_refused(
                 "{{ m.content }}<|im_end|>",
                 "the quick brown f",
             ),
-            "answer 1: a token lies across its beginning",
+            "a token lies across the beginning of an answer",
         ),
         (
             chat_source(
@@ -243,7 +246,7 @@ def test_a_template_that_cannot_be_masked_exactly_is_refused(
         ),
         (
             chat_source(HEADER + "{{ m.content.split('dog')[0] }}<|im_end|>"),
-            "message 4 (user): the chat template leaves it out or changes its text",
+            "the chat template rewrites its texts",
         ),
         (
             "{% if messages | length > 3 %}{{ raise_exception('too long') }}{% endif %}"

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgetune.data.conversation import Message
+from edgetune.data.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 
@@ -90,11 +92,17 @@ def test_chat_template_file_wins_over_the_configuration(chatml_dir: Path, tmp_pa
     assert Tokenizer.from_directory(folder).chat_template == "own file"
 
 
-def test_of_several_named_templates_the_default_is_taken(chatml_dir: Path, tmp_path: Path) -> None:
+def test_of_several_named_templates_that_for_tools_is_taken_where_there_are_tools(
+    chatml_dir: Path, tmp_path: Path
+) -> None:
     folder = copy(chatml_dir, tmp_path / "m", "tokenizer.json")
     templates = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": templates}))
-    assert Tokenizer.from_directory(folder).chat_template == "d"
+    tokenizer = Tokenizer.from_directory(folder)
+    template = ChatTemplate(tokenizer.chat_template or "", "", "", "model")
+    messages = [Message("user", "x")]
+    assert template.render(messages) == "d"
+    assert template.render(messages, tools=[{"type": "function"}]) == "t"
 
 
 def test_missing_and_damaged_tokenizers_are_request_errors(
