@@ -16,11 +16,11 @@ from typing import Any
 
 from edgetune import events, paths, runs
 from edgetune.config import SourceConfig
-from edgetune.data.builtin import choose_template
 from edgetune.data.conversation import Conversation
 from edgetune.data.reading import load as load_conversations
 from edgetune.data.reading import read
-from edgetune.data.rendering import ChatTemplate
+from edgetune.data.templates.builtin import choose_template
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.evaluate import adapter_of, template_of
 from edgetune.quantize.builds import FULL_PRECISION, TYPES, build

@@ -250,7 +250,7 @@ def _snapshot_of_dataset(
 ) -> Dataset | None:
     """The dataset from files that another program put into the hub's cache, or None if they are
     not there or clearly not all of them."""
-    from edgetune.data import layout
+    from edgetune.data.readers import layout
 
     try:
         folder = Path(
@@ -272,7 +272,7 @@ def _snapshot_of_dataset(
 
 
 def _fetch_dataset(name: str, revision: str | None, subset: str, split: str) -> Dataset:
-    from edgetune.data import layout
+    from edgetune.data.readers import layout
 
     hub = _import_hub()
     with _explained(name, "dataset"):

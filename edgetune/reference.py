@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgetune.data.conversation import Conversation, Message
-from edgetune.data.rendering import ChatTemplate
 from edgetune.data.template import stop_ids
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.evaluate import examples_of
 from edgetune.models import Loaded, computes_in_float32, embedding_rows, log_probabilities
 from edgetune.quantize.reference import Reference

@@ -74,7 +74,7 @@ def test_every_build_is_reported_with_its_figures(
 def test_the_base_models_file_is_not_the_tuned_model(
     trained: runs.Run, exported: dict[str, dict], tiny_model: Path, tmp_path: Path
 ) -> None:
-    from edgetune.data.builtin import PLAIN
+    from edgetune.data.templates.builtin import PLAIN
     from edgetune.quantize.convert import convert
 
     file = tmp_path / "base.gguf"

@@ -16,9 +16,9 @@ import typer
 
 from edgetune.cli import main
 from edgetune.config import Format, SourceConfig
-from edgetune.data import findings
+from edgetune.data.checks import findings
 from edgetune.data.formats import to_conversations
-from edgetune.data.rows import Row
+from edgetune.data.readers.rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -163,7 +163,7 @@ def _settings(
 
 def _judge(counts: dict[str, int], usable: int, strict: bool) -> None:
     """Raises RequestError where the findings stand against training."""
-    from edgetune.data.findings import counted
+    from edgetune.data.checks.findings import counted
     from edgetune.errors import RequestError
 
     fatal = {grade: counts[grade] for grade in ("error", "warning") if counts.get(grade)}

@@ -397,7 +397,7 @@ def _report(
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:
     """Of each kind how many there are and the first, on stderr."""
-    from edgetune.data.findings import by_kind, heading, place, visible
+    from edgetune.data.checks.findings import by_kind, heading, place, visible
 
     for group in by_kind(findings):
         print(f"{group[0]['grade']}: {heading(group)}", file=sys.stderr)

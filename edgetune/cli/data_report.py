@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from edgetune.data.findings import (
+from edgetune.data.checks.findings import (
     by_kind,
     counted,
     heading,

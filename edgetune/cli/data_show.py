@@ -121,7 +121,7 @@ def _key(template: str, shown: Sequence[Seen], coloured: bool) -> Text:
 def _print_row(out: Console, item: Seen, tokens: bool, coloured: bool) -> None:
     from rich.text import Text
 
-    from edgetune.data.findings import spoken, visible
+    from edgetune.data.checks.findings import spoken, visible
 
     title = f"── {spoken(item.file)}, line {item.line}"
     title += f" ({item.task})" if item.task else ""
@@ -150,7 +150,7 @@ def _print_findings(out: Console, item: Seen) -> None:
     from rich.text import Text
 
     from edgetune.cli.data_report import STYLES
-    from edgetune.data.findings import visible
+    from edgetune.data.checks.findings import visible
 
     for found in item.findings:
         text = Text.assemble((found.grade, STYLES[found.grade]), f": {visible(found.message)}")
@@ -162,7 +162,7 @@ def _print_findings(out: Console, item: Seen) -> None:
 def _drawn(pieces: Iterable[Piece], coloured: bool) -> Text:
     from rich.text import Text
 
-    from edgetune.data.findings import visible
+    from edgetune.data.checks.findings import visible
 
     text, weight = Text(), 0.0
     for piece in pieces:
@@ -196,7 +196,7 @@ def _print_tokens(out: Console, tokens: Sequence[Token]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from edgetune.data.findings import visible
+    from edgetune.data.checks.findings import visible
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("place", "id", "weight"):

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from edgetune import events
 from edgetune.cli.data_report import brief
-from edgetune.data.findings import visible
+from edgetune.data.checks.findings import visible
 
 _PLAIN_SECONDS = 10.0
 # Where there is no terminal a line appears at most this often.

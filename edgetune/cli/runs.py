@@ -54,7 +54,7 @@ def list_(
 def show(name: Name, runs_dir: RunsDir = None, json_: Json = False) -> None:
     """One run: its settings, its losses, its checkpoints and its exports."""
     from edgetune import events, paths, runs
-    from edgetune.data.findings import counted
+    from edgetune.data.checks.findings import counted
 
     run = runs.open_run(name, paths.runs_dir(runs_dir))
     summary = runs.summarize(run)

@@ -15,17 +15,18 @@ from typing import Any, Literal
 import numpy as np
 
 from edgetune.config import DataConfig
-from edgetune.data import cache, split
+from edgetune.data import split
 from edgetune.data.conversation import Finding
-from edgetune.data.drafts import MaskOptions
 from edgetune.data.formats import ACCEPTED
 from edgetune.data.mixture import Mixture, mix
-from edgetune.data.part import Part, row_begins, within
 from edgetune.data.reading import no_usable_rows
-from edgetune.data.rendering import ChatTemplate
-from edgetune.data.store import Store
-from edgetune.data.tokenized import Progress, Setup, Tokenized, tokenize
+from edgetune.data.templates.drafts import MaskOptions
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
+from edgetune.data.tokens import cache
+from edgetune.data.tokens.part import Part, row_begins, within
+from edgetune.data.tokens.store import Store
+from edgetune.data.tokens.tokenized import Progress, Setup, Tokenized, tokenize
 from edgetune.errors import RequestError
 
 _SHOWN_PROBLEMS = 5

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgetune.config import SourceConfig
-from edgetune.data.chat_json import to_json
-from edgetune.data.chat_rows import CHOSEN, LABELS, read_chat, read_label, read_preference
 from edgetune.data.conversation import Conversation, Finding, Message
-from edgetune.data.fields import BadRow, Fields, Remark, Said, kind_of
-from edgetune.data.message_rows import is_message
-from edgetune.data.pair_rows import (
+from edgetune.data.parsing.chat_json import to_json
+from edgetune.data.parsing.chat_rows import CHOSEN, LABELS, read_chat, read_label, read_preference
+from edgetune.data.parsing.fields import BadRow, Fields, Remark, Said, kind_of
+from edgetune.data.parsing.message_rows import is_message
+from edgetune.data.parsing.pair_rows import (
     read_alpaca,
     read_completion,
     read_flan,
@@ -22,9 +22,9 @@ from edgetune.data.pair_rows import (
     read_seed_task,
     read_text,
 )
-from edgetune.data.recognition import base_format, recognize
-from edgetune.data.rows import Row
-from edgetune.data.turns import check
+from edgetune.data.parsing.recognition import base_format, recognize
+from edgetune.data.parsing.turns import check
+from edgetune.data.readers.rows import Row
 from edgetune.errors import RequestError
 
 __all__ = [

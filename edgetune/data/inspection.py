@@ -7,12 +7,12 @@ from typing import Any
 
 from edgetune.config import DataConfig, RunConfig, SourceConfig
 from edgetune.data import reading
-from edgetune.data.builtin import choose_template
 from edgetune.data.conversation import Conversation, Finding, Message
-from edgetune.data.drafts import MaskOptions
 from edgetune.data.preview import View, preview
-from edgetune.data.rendering import ChatTemplate
 from edgetune.data.template import RowProblem
+from edgetune.data.templates.builtin import choose_template
+from edgetune.data.templates.drafts import MaskOptions
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 

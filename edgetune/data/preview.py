@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Literal
 
 from edgetune.data.conversation import Conversation
-from edgetune.data.drafts import MaskOptions
-from edgetune.data.rendering import ChatTemplate
 from edgetune.data.template import Example, RowProblem, to_examples
+from edgetune.data.templates.drafts import MaskOptions
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
 
 Kind = Literal["text", "control", "lookalike"]

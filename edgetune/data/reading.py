@@ -9,9 +9,9 @@ from typing import Literal
 from edgetune.config import SourceConfig
 from edgetune.data import formats, sources, tasks
 from edgetune.data.conversation import Conversation, Finding
-from edgetune.data.fields import plain_name
-from edgetune.data.recognition import ABOUT
-from edgetune.data.rows import FileRead
+from edgetune.data.parsing.fields import plain_name
+from edgetune.data.parsing.recognition import ABOUT
+from edgetune.data.readers.rows import FileRead
 from edgetune.errors import RequestError
 
 _SHOWN_PROBLEMS = 5

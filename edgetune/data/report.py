@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from edgetune.data.characters import Languages, odd_characters
-from edgetune.data.contents import check, texts
+from edgetune.data.checks.characters import Languages, odd_characters
+from edgetune.data.checks.contents import check, texts
+from edgetune.data.checks.diversity import Diversity
+from edgetune.data.checks.duplicates import Duplicates
+from edgetune.data.checks.lengths import summarize
+from edgetune.data.checks.truncation import Truncation
 from edgetune.data.conversation import ROLES, Conversation, Finding, answers
-from edgetune.data.diversity import Diversity
-from edgetune.data.duplicates import Duplicates
-from edgetune.data.lengths import summarize
 from edgetune.data.reading import FileSummary
-from edgetune.data.truncation import Truncation
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and which part of it, 0 to 1."""

@@ -3,10 +3,11 @@
 from typing import Any
 
 from edgetune.config import DataConfig
-from edgetune.data import cache, report
+from edgetune.data import report
 from edgetune.data.dataset import Dataset
 from edgetune.data.token_facts import token_facts
-from edgetune.data.tokenized import Progress
+from edgetune.data.tokens import cache
+from edgetune.data.tokens.tokenized import Progress
 
 
 def examine(

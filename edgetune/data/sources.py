@@ -20,10 +20,10 @@ from typing import BinaryIO
 
 from edgetune import hub, paths
 from edgetune.config import SourceConfig
-from edgetune.data import csv_rows, json_rows, kinds, layout, parquet_rows, text_rows
 from edgetune.data.conversation import Finding
-from edgetune.data.rows import FileRead, Row
-from edgetune.data.streams import CHUNK, Damaged, Stream
+from edgetune.data.readers import csv_rows, json_rows, kinds, layout, parquet_rows, text_rows
+from edgetune.data.readers.rows import FileRead, Row
+from edgetune.data.readers.streams import CHUNK, Damaged, Stream
 from edgetune.data.task_file import files_behind, is_task_file
 from edgetune.errors import RequestError, explain_os_error
 

@@ -42,7 +42,7 @@ from pydantic import (
     model_validator,
 )
 
-from edgetune.data.rows import unusable
+from edgetune.data.readers.rows import unusable
 from edgetune.errors import RequestError, explain_os_error
 
 SHOTS = "shots"

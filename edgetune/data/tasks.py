@@ -24,7 +24,7 @@ import numpy as np
 from edgetune.config import SourceConfig
 from edgetune.data import sources
 from edgetune.data.conversation import Conversation, Digest, Finding, Message
-from edgetune.data.rows import FileRead, Row, unusable
+from edgetune.data.readers.rows import FileRead, Row, unusable
 from edgetune.data.task_file import (
     SHOTS,
     TaskFile,

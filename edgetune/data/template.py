@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgetune.data.conversation import Conversation, Message
-from edgetune.data.drafts import Draft, Drafter, MaskOptions, Unfit
-from edgetune.data.provenance import Untraceable, is_text, pieces, trace
-from edgetune.data.rendering import AnyMessage, ChatTemplate, as_dict
+from edgetune.data.templates.drafts import Draft, Drafter, MaskOptions, Unfit
+from edgetune.data.templates.provenance import Untraceable, is_text, pieces, trace
+from edgetune.data.templates.rendering import AnyMessage, ChatTemplate, as_dict
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from edgetune.config import DataConfig
 from edgetune.data.dataset import Dataset
-from edgetune.data.part import Part
 from edgetune.data.report import TokenFacts
+from edgetune.data.tokens.part import Part
 
 
 def token_facts(dataset: Dataset, config: DataConfig) -> TokenFacts:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from edgetune.data.provenance import Controls, pieces
+from edgetune.data.templates.provenance import Controls, pieces
 from edgetune.errors import RequestError
 
 _FILES = (

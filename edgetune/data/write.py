@@ -19,8 +19,8 @@ import numpy as np
 from edgetune import paths
 from edgetune.config import SourceConfig
 from edgetune.data import reading
-from edgetune.data.chat_json import to_json
 from edgetune.data.conversation import Conversation, Finding, content_digest
+from edgetune.data.parsing.chat_json import to_json
 from edgetune.data.split import stack
 
 Progress = Callable[[str, float], None]

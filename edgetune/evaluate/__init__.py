@@ -14,8 +14,8 @@ from edgetune.errors import RequestError
 
 if TYPE_CHECKING:
     from edgetune.data.conversation import Conversation
-    from edgetune.data.rendering import ChatTemplate
     from edgetune.data.template import Example
+    from edgetune.data.templates.rendering import ChatTemplate
     from edgetune.data.tokenizer import Tokenizer
 
 Progress = Callable[[int, int], None]
@@ -147,7 +147,7 @@ def adapter_of(run: runs.Run) -> Path:
 def template_of(run: runs.Run, tokenizer: Tokenizer) -> ChatTemplate:
     """The chat template that the run was trained with, as it is kept with its adapter: the file
     or the settings that it came from may have changed since."""
-    from edgetune.data.rendering import ChatTemplate
+    from edgetune.data.templates.rendering import ChatTemplate
 
     source = (run.adapter / "chat_template.jinja").read_text(encoding="utf-8")
     config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -164,7 +164,7 @@ def _evaluate_model(
     progress: Progress | None,
 ) -> Evaluation:
     """Answers and losses of a model, with the template of ``run`` if there is one."""
-    from edgetune.data.builtin import choose_template
+    from edgetune.data.templates.builtin import choose_template
     from edgetune.evaluate.answers import answer_with_model, question_of
     from edgetune.models import attach_adapter, load
     from edgetune.train.loss import held_out_loss

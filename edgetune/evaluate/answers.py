@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from edgetune import device
 from edgetune.data.conversation import Conversation, Message
-from edgetune.data.rendering import ChatTemplate
 from edgetune.data.template import prompt_ids, stop_ids
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 from edgetune.evaluate import Graded, Progress, Score

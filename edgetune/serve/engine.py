@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Self
 
 from edgetune import runs
-from edgetune.data.builtin import PLAIN
 from edgetune.data.conversation import Message
-from edgetune.data.provenance import Controls, Untraceable, is_text, pieces, trace
-from edgetune.data.rendering import AnyMessage, ChatTemplate, as_dict
+from edgetune.data.templates.builtin import PLAIN
+from edgetune.data.templates.provenance import Controls, Untraceable, is_text, pieces, trace
+from edgetune.data.templates.rendering import AnyMessage, ChatTemplate, as_dict
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.serve.header import read_header
 from edgetune.serve.native import Model, default_threads

@@ -20,7 +20,7 @@ from edgetune.train import resume as resuming
 
 if TYPE_CHECKING:
     from edgetune.data.dataset import Dataset
-    from edgetune.data.rendering import ChatTemplate
+    from edgetune.data.templates.rendering import ChatTemplate
     from edgetune.models import Loaded
 
 
@@ -73,8 +73,8 @@ def train(
     # Some chat templates write today's date: a resumed run goes on in the day it began.
     began = datetime.now() if recorded is None else datetime.fromisoformat(recorded["began"])
 
-    from edgetune.data.builtin import choose_template
     from edgetune.data.dataset import prepare, refuse
+    from edgetune.data.templates.builtin import choose_template
     from edgetune.models import load
     from edgetune.train import adapters, loss
 

@@ -15,7 +15,7 @@ from edgetune.errors import RequestError
 
 if TYPE_CHECKING:
     from edgetune.data.dataset import Dataset
-    from edgetune.data.rendering import ChatTemplate
+    from edgetune.data.templates.rendering import ChatTemplate
 
 _SECONDS_BETWEEN = 1.0
 # Between two events of progress: short work has none.
@@ -97,7 +97,7 @@ def keep_validation(run: runs.Run, dataset: Dataset) -> None:
     """Write the validation conversations beside the run, as chat JSONL."""
     if run.validation_sample.exists() or not dataset.valid:
         return
-    from edgetune.data.chat_json import to_json
+    from edgetune.data.parsing.chat_json import to_json
 
     with (
         paths.atomic_file(run.validation_sample) as temporary,

@@ -24,8 +24,8 @@ def absolute(config: settings.RunConfig) -> settings.RunConfig:
     """The configuration with existing paths made absolute, so that it runs from any folder, and
     with the file that keeps what came through a pipe in place of `-` and the like."""
 
-    from edgetune.data.builtin import BUILT_IN
     from edgetune.data.sources import find_files
+    from edgetune.data.templates.builtin import BUILT_IN
 
     def full(text: str) -> str:
         path = Path(text).expanduser()

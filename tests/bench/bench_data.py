@@ -112,10 +112,10 @@ def measure_inspecting(count: int) -> dict[str, object]:
 
 def measure_tokenizing() -> dict[str, object]:
     from edgetune.config import DataConfig
-    from edgetune.data.builtin import choose_template
     from edgetune.data.conversation import Conversation, Message
     from edgetune.data.packing import make_batches
     from edgetune.data.template import RowProblem, to_examples
+    from edgetune.data.templates.builtin import choose_template
     from edgetune.data.tokenizer import Tokenizer
     from edgetune.hub import resolve_model
 
@@ -172,7 +172,8 @@ def main() -> None:
     looked, made = results["inspecting"], results["tokenizing"]
     print(
         f"inspecting {looked['rows']:,} rows: {looked['seconds']} s "
-        f"({looked['processor_seconds']} s of one processor), {looked['peak_memory_mb']} MB at most; repeated rows: {looked['duplicates']}"
+        f"({looked['processor_seconds']} s of one processor), {looked['peak_memory_mb']} MB at most; "
+        f"repeated rows: {looked['duplicates']}"
     )
     print(
         f"tokenizing and packing ({made['tokenizer']}): {made['tokens_per_second']:,} tokens/s "

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from edgetune.cli.data_report import bar, brief, histogram, render
-from edgetune.data.findings import KINDS, counted, visible
+from edgetune.data.checks.findings import KINDS, counted, visible
 
 
 def found(grade: str, kind: str, line: int, message: str = "it is so", **more: Any) -> dict:

@@ -13,10 +13,10 @@ import pytest
 
 from edgetune import paths
 from edgetune.config import DataConfig
-from edgetune.data import cache, tokenized
-from edgetune.data.builtin import choose_template
 from edgetune.data.dataset import Dataset, prepare
+from edgetune.data.templates.builtin import choose_template
 from edgetune.data.tokenizer import Tokenizer
+from edgetune.data.tokens import cache, tokenized
 from edgetune.errors import EdgetuneError
 
 
@@ -260,7 +260,7 @@ def test_an_entry_that_is_removed_at_once_is_made_for_this_time_only() -> None:
 _CHILD = """
 import sys, time
 from pathlib import Path
-from edgetune.data import cache
+from edgetune.data.tokens import cache
 
 def make(folder):
     for number in range(20):

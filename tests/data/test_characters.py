@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetune.data.characters import Languages, OddCharacters, language_of, odd_characters
+from edgetune.data.checks.characters import Languages, OddCharacters, language_of, odd_characters
 
 TEXTS = {
     "en": "What is the capital of France? The capital of France is Paris, on the river Seine.",

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetune.config import DataConfig
-from edgetune.data.builtin import PLAIN, choose_template
 from edgetune.data.conversation import Conversation, Finding, Message, content_digest
 from edgetune.data.dataset import Dataset, prepare, refuse
 from edgetune.data.mixture import epoch_order
-from edgetune.data.part import Part
 from edgetune.data.split import by_row, stack
 from edgetune.data.template import Example
+from edgetune.data.templates.builtin import PLAIN, choose_template
 from edgetune.data.tokenizer import Tokenizer
+from edgetune.data.tokens.part import Part
 from edgetune.errors import RequestError
 
 
@@ -405,7 +405,7 @@ _CHILD = """
 import resource, sys
 from pathlib import Path
 from edgetune.config import DataConfig
-from edgetune.data.builtin import choose_template
+from edgetune.data.templates.builtin import choose_template
 from edgetune.data.dataset import prepare
 from edgetune.data.tokenizer import Tokenizer
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetune.data import diversity
-from edgetune.data.diversity import Diversity, opening, root_verb
+from edgetune.data.checks import diversity
+from edgetune.data.checks.diversity import Diversity, opening, root_verb
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgetune.data.checks.duplicates import Duplicates
+from edgetune.data.checks.similarity import words
+from edgetune.data.checks.sketch import Sketch, pairs_within
 from edgetune.data.conversation import Conversation, Finding, Message
-from edgetune.data.duplicates import Duplicates
-from edgetune.data.similarity import words
-from edgetune.data.sketch import Sketch, pairs_within
 
 Pair = tuple[str, str]
 

@@ -8,7 +8,7 @@ import pytest
 from edgetune.config import SourceConfig
 from edgetune.data import formats
 from edgetune.data.conversation import Conversation, Message, ToolCall
-from edgetune.data.rows import Row
+from edgetune.data.readers.rows import Row
 from edgetune.errors import RequestError
 
 Q, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}

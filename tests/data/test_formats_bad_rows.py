@@ -7,7 +7,7 @@ import pytest
 
 from edgetune.config import SourceConfig
 from edgetune.data import formats
-from edgetune.data.rows import Row
+from edgetune.data.readers.rows import Row
 
 Q, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
 S = {"role": "system", "content": "Be brief."}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgetune.config import SourceConfig
 from edgetune.data import formats
 from edgetune.data.conversation import Conversation, Message, ToolCall
-from edgetune.data.rows import Row
+from edgetune.data.readers.rows import Row
 
 SOURCE = SourceConfig(path="rows.jsonl")
 Q, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}

@@ -9,7 +9,7 @@ import pytest
 from edgetune.config import SourceConfig
 from edgetune.data import formats
 from edgetune.data.conversation import Message, ToolCall
-from edgetune.data.rows import Row
+from edgetune.data.readers.rows import Row
 
 Q, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
 HUMAN, GPT = {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgetune.data import layout
+from edgetune.data.readers import layout
 from edgetune.errors import RequestError
 
 

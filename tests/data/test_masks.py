@@ -12,11 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edgetune.config import DataConfig
-from edgetune.data.builtin import BUILT_IN, choose_template
 from edgetune.data.conversation import Conversation, Message, ToolCall
-from edgetune.data.drafts import MaskOptions
-from edgetune.data.rendering import ChatTemplate
 from edgetune.data.template import Example, RowProblem, prompt_ids, stop_ids, to_examples
+from edgetune.data.templates.builtin import BUILT_IN, choose_template
+from edgetune.data.templates.drafts import MaskOptions
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetune.data.builtin import choose_template
 from edgetune.data.conversation import Conversation, Message
 from edgetune.data.preview import View, preview, token_texts
 from edgetune.data.template import RowProblem, to_examples
+from edgetune.data.templates.builtin import choose_template
 from edgetune.data.tokenizer import Tokenizer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip)

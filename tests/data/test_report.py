@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from edgetune.config import DataConfig, RunConfig, SourceConfig
 from edgetune.data import reading, report
-from edgetune.data.contents import control_texts, placeholders
+from edgetune.data.checks.contents import control_texts, placeholders
+from edgetune.data.checks.lengths import histogram, summarize
 from edgetune.data.conversation import Conversation, Finding, Message, ToolCall
 from edgetune.data.inspection import inspect
-from edgetune.data.lengths import histogram, summarize
 
 
 def row(line: int, *turns: tuple[str, str], **more: Any) -> Conversation:

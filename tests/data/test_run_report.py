@@ -8,9 +8,9 @@ import pytest
 
 from edgetune.config import DataConfig, TrainConfig
 from edgetune.data import run_report
-from edgetune.data.builtin import choose_template
 from edgetune.data.dataset import Dataset, prepare
 from edgetune.data.schedule import forecast, schedule
+from edgetune.data.templates.builtin import choose_template
 from edgetune.data.token_facts import token_facts
 from edgetune.data.tokenizer import Tokenizer
 

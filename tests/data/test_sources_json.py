@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetune.data import rows, sources, streams
+from edgetune.data import sources
 from edgetune.data.conversation import Finding
+from edgetune.data.readers import rows, streams
 from edgetune.data.sources import FileRead, Row
 from edgetune.errors import RequestError
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetune.data import rows, sources
+from edgetune.data import sources
 from edgetune.data.conversation import Finding
+from edgetune.data.readers import rows
 from edgetune.data.sources import Row
 from edgetune.errors import RequestError
 

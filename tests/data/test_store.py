@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edgetune.data import store as store_module
 from edgetune.data.conversation import Conversation, Finding, Message, content_digest
-from edgetune.data.store import DamagedStore, Store, Writer, from_spans, to_spans
 from edgetune.data.template import Example
+from edgetune.data.tokens import store as store_module
+from edgetune.data.tokens.store import DamagedStore, Store, Writer, from_spans, to_spans
 
 WEIGHTS = arrays.arrays(
     np.float32,

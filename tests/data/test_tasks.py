@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgetune.config import SourceConfig
 from edgetune.data.conversation import Conversation, Finding, Message, content_digest
+from edgetune.data.readers.rows import FileRead
 from edgetune.data.reading import load
-from edgetune.data.rows import FileRead
 from edgetune.data.sources import find
 from edgetune.data.task_file import files_behind, is_task_file
 from edgetune.data.tasks import read

@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgetune.data.builtin import PLAIN, PLAIN_ONE_LINE, choose_template
 from edgetune.data.conversation import Conversation, Message
 from edgetune.data.reading import load
-from edgetune.data.rendering import ChatTemplate
 from edgetune.data.template import (
     Example,
     RowProblem,
@@ -23,6 +21,8 @@ from edgetune.data.template import (
     to_example,
     to_examples,
 )
+from edgetune.data.templates.builtin import PLAIN, PLAIN_ONE_LINE, choose_template
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetune.data.truncation import Truncation, certain
+from edgetune.data.checks.truncation import Truncation, certain
 
 PROSE = [
     f"The town number {n} lies on a river, and its people have built {n + 2} bridges over it."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetune.data.builtin import PLAIN
+from edgetune.data.templates.builtin import PLAIN
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 from edgetune.evaluate import evaluate, template_of

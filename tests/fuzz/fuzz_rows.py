@@ -25,9 +25,10 @@ if __name__ == "__main__":
         import edgetune.data.sources  # noqa: F401
 
 from edgetune.config import SourceConfig
-from edgetune.data import formats, sources, streams
+from edgetune.data import formats, sources
 from edgetune.data.conversation import Finding
-from edgetune.data.rows import FileRead, Row
+from edgetune.data.readers import streams
+from edgetune.data.readers.rows import FileRead, Row
 from edgetune.errors import EdgetuneError
 
 NAMES = ("rows.jsonl", "rows.json", "rows.csv", "rows.tsv", "rows.txt", "rows", "rows.jsonl.gz")

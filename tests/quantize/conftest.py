@@ -10,8 +10,8 @@ import gguf
 import numpy as np
 import pytest
 
-from edgetune.data.builtin import PLAIN
-from edgetune.data.rendering import ChatTemplate
+from edgetune.data.templates.builtin import PLAIN
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.quantize.reference import Reference
 
 STORY = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgetune.data.builtin import PLAIN
+from edgetune.data.templates.builtin import PLAIN
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.quantize import builds, child
 from edgetune.quantize.builds import TYPES, build, describe

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from edgetune.data.builtin import PLAIN
+from edgetune.data.templates.builtin import PLAIN
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.quantize.convert import convert
 from edgetune.quantize.verify import verify_file

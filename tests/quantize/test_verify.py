@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import pytest
 
-from edgetune.data.builtin import PLAIN
+from edgetune.data.templates.builtin import PLAIN
 from edgetune.errors import RequestError
 from edgetune.quantize.builds import build
 from edgetune.quantize.convert import convert

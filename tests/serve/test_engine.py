@@ -10,8 +10,8 @@ import pytest
 import edgetune
 from edgetune import runs
 from edgetune.config import RunConfig
-from edgetune.data.builtin import choose_template
 from edgetune.data.template import prompt_ids
+from edgetune.data.templates.builtin import choose_template
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.quantize.convert import convert

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from edgetune import config as settings
 from edgetune import events, runs
-from edgetune.data.builtin import PLAIN
+from edgetune.data.templates.builtin import PLAIN
 from edgetune.errors import RequestError
 from edgetune.train import checkpoint, loop, train
 
@@ -250,7 +250,7 @@ def test_a_template_that_writes_the_date_does_not_keep_a_run_from_going_on_tomor
         runs_dir=tmp_path,
         stop_requested=lambda: next(asked),
     )
-    monkeypatch.setattr("edgetune.data.rendering.datetime", Tomorrow)
+    monkeypatch.setattr("edgetune.data.templates.rendering.datetime", Tomorrow)
     resumed = train(resume="stopped", runs_dir=tmp_path)
     assert resumed.completed
     assert adapter_bytes(resumed.run) == adapter_bytes(whole)

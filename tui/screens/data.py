@@ -12,7 +12,7 @@ from textual.widgets import Footer, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from edgetune import paths
-from edgetune.data.findings import (
+from edgetune.data.checks.findings import (
     by_kind,
     counted,
     heading,

@@ -14,7 +14,7 @@ from edgetune.train import process
 if TYPE_CHECKING:
     from edgetune.data.conversation import Conversation, Finding
     from edgetune.data.inspection import Seen
-    from edgetune.data.rendering import ChatTemplate
+    from edgetune.data.templates.rendering import ChatTemplate
     from edgetune.data.tokenizer import Tokenizer
 
 PAGE = 20
@@ -76,7 +76,7 @@ def _place(conversation: "Conversation | None", findings: "list[Finding]") -> Pl
 
 @lru_cache(maxsize=2)
 def _tokenizer(model: str) -> "tuple[Tokenizer, ChatTemplate]":
-    from edgetune.data.builtin import choose_template
+    from edgetune.data.templates.builtin import choose_template
     from edgetune.data.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_directory(_directory(model))

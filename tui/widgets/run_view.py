@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.widgets import ProgressBar, Static
 
 from edgetune import events
-from edgetune.data.findings import counted
+from edgetune.data.checks.findings import counted
 from edgetune.runs import Run
 
 from ..services import text

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from edgetune.data import json_lists
 from edgetune.data.conversation import Finding
-from edgetune.data.json_parser import Parser, explain, skip_white
-from edgetune.data.rows import Row, broken, not_text, too_long
-from edgetune.data.streams import lines
+from edgetune.data.readers import json_lists
+from edgetune.data.readers.json_parser import Parser, explain, skip_white
+from edgetune.data.readers.rows import Row, broken, not_text, too_long
+from edgetune.data.readers.streams import lines
 from edgetune.errors import RequestError
 
 _HOPELESS = 100  # so many broken lines at the beginning of a file, and it is no JSON Lines

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edgetune.data.content_parts import Parts, as_json
 from edgetune.data.conversation import Message, ToolCall
-from edgetune.data.fields import (
+from edgetune.data.parsing.content_parts import Parts, as_json
+from edgetune.data.parsing.fields import (
     BadRow,
     Remark,
     Said,
@@ -31,7 +31,7 @@ from edgetune.data.fields import (
     plain_name,
     shown,
 )
-from edgetune.data.tool_rows import read_calls
+from edgetune.data.parsing.tool_rows import read_calls
 
 ROLE_NAMES = {
     "system": "system",

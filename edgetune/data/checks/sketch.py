@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from edgetune.data.spill import Spill
+from edgetune.data.checks.spill import Spill
 
 BYTES = 72
 _RARE = 48

@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 
 from edgetune.config import DataConfig, SourceConfig
-from edgetune.data import cache, reading, sources
+from edgetune.data import reading, sources
 from edgetune.data.conversation import Conversation, Finding, Grade, content_digest
-from edgetune.data.drafts import MaskOptions
-from edgetune.data.rendering import ChatTemplate
-from edgetune.data.store import Store, Writer
 from edgetune.data.task_file import files_behind
 from edgetune.data.template import Example, RowProblem, to_examples
+from edgetune.data.templates.drafts import MaskOptions
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
+from edgetune.data.tokens import cache
+from edgetune.data.tokens.store import Store, Writer
 from edgetune.errors import EdgetuneError, RequestError, explain_os_error
 
 Progress = Callable[[str, float], None]
@@ -257,6 +258,6 @@ def _program() -> list[str]:
     """What reads and tokenizes: its own code, so that no change of it can be forgotten, and the
     libraries below."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(file.name.encode() + file.read_bytes())
     return [digest.hexdigest(), version("tokenizers"), version("jinja2")]

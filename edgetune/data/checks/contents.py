@@ -4,8 +4,8 @@ were never filled in, control tokens written out."""
 import re
 from collections.abc import Iterator
 
+from edgetune.data.checks.secrets import find_secrets
 from edgetune.data.conversation import Conversation, Finding, Grade
-from edgetune.data.secrets import find_secrets
 
 _MOST_NAMED = 3
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from edgetune.data.conversation import Conversation, Message
-from edgetune.data.fields import BadRow, Remark, Said
+from edgetune.data.parsing.fields import BadRow, Remark, Said
 
 
 def check(conversation: Conversation, said: Said) -> Conversation:

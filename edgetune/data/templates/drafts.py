@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edgetune.data.conversation import Conversation, Message
-from edgetune.data.provenance import Said, Traced, Untraceable, is_text, trace
-from edgetune.data.rendering import ChatTemplate, as_dict
+from edgetune.data.templates.provenance import Said, Traced, Untraceable, is_text, trace
+from edgetune.data.templates.rendering import ChatTemplate, as_dict
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
 

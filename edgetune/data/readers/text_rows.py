@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from edgetune.data import rows
 from edgetune.data.conversation import Finding
-from edgetune.data.rows import Row, not_text, too_long
-from edgetune.data.streams import lines
+from edgetune.data.readers import rows
+from edgetune.data.readers.rows import Row, not_text, too_long
+from edgetune.data.readers.streams import lines
 
 
 def read(chunks: Iterator[bytes], file: str) -> Iterator[Row | Finding]:

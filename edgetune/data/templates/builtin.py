@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from edgetune.config import DataConfig
-from edgetune.data.rendering import ChatTemplate
+from edgetune.data.templates.rendering import ChatTemplate
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError, explain_os_error
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from edgetune.data.conversation import Conversation
 from edgetune.data.mixture import Rows
-from edgetune.data.store import Store
 from edgetune.data.template import Example
-from edgetune.data.tokenized import Tokenized
+from edgetune.data.tokens.store import Store
+from edgetune.data.tokens.tokenized import Tokenized
 
 
 class Part(Sequence[list[Example]]):

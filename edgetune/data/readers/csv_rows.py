@@ -5,10 +5,10 @@ import re
 from collections import deque
 from collections.abc import Iterator
 
-from edgetune.data import rows
 from edgetune.data.conversation import Finding
-from edgetune.data.rows import Row, broken, left_out, not_text, too_long
-from edgetune.data.streams import lines
+from edgetune.data.readers import rows
+from edgetune.data.readers.rows import Row, broken, left_out, not_text, too_long
+from edgetune.data.readers.streams import lines
 from edgetune.errors import RequestError
 
 DELIMITERS = (",", ";", "\t")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from edgetune.data.conversation import ToolCall
-from edgetune.data.fields import BadRow, from_json, is_empty, kind_of, shown
+from edgetune.data.parsing.fields import BadRow, from_json, is_empty, kind_of, shown
 
 
 def read_tools(value: Any, what: str = "`tools`") -> tuple[dict[str, Any], ...]:

@@ -3,9 +3,9 @@
 import re
 
 from edgetune.data.conversation import Message
-from edgetune.data.fields import BadRow, Said
-from edgetune.data.message_rows import assistant
-from edgetune.data.tool_rows import read_calls
+from edgetune.data.parsing.fields import BadRow, Said
+from edgetune.data.parsing.message_rows import assistant
+from edgetune.data.parsing.tool_rows import read_calls
 
 # Role names stand at the beginning of a paragraph; the text before the first is not one's turn.
 _TURN = re.compile(

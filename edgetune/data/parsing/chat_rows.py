@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgetune.data.conversation import Conversation, Message
-from edgetune.data.fields import (
+from edgetune.data.parsing.fields import (
     BadRow,
     Fields,
     Remark,
@@ -15,10 +15,10 @@ from edgetune.data.fields import (
     kind_of,
     list_of,
 )
-from edgetune.data.message_rows import assistant, is_message, read_messages
-from edgetune.data.pair_rows import asked, instructed, prompt_messages, with_system
-from edgetune.data.tool_rows import read_tools
-from edgetune.data.written_dialogues import is_dialogue, read_dialogue
+from edgetune.data.parsing.message_rows import assistant, is_message, read_messages
+from edgetune.data.parsing.pair_rows import asked, instructed, prompt_messages, with_system
+from edgetune.data.parsing.tool_rows import read_tools
+from edgetune.data.parsing.written_dialogues import is_dialogue, read_dialogue
 
 DIALOGUES = ("messages", "conversations", "conversation", "dialog", "dialogue", "contents")
 WRITTEN = "chat"

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from edgetune.data.conversation import Message, ToolCall
-from edgetune.data.fields import BadRow, Remark, Said, as_text, kind_of, shown
-from edgetune.data.tool_rows import read_calls
+from edgetune.data.parsing.fields import BadRow, Remark, Said, as_text, kind_of, shown
+from edgetune.data.parsing.tool_rows import read_calls
 
 
 class Parts:

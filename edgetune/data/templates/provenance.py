@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgetune.data.rendering import GENERATION, ChatTemplate
+from edgetune.data.templates.rendering import GENERATION, ChatTemplate
 from edgetune.errors import RequestError
 
 _DIGITS = 32

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from edgetune.data import rows
+from edgetune.data.readers import rows
 from edgetune.errors import RequestError, explain_os_error
 
 CHUNK = 1 << 20

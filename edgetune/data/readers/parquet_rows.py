@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgetune.data.conversation import Finding
-from edgetune.data.rows import Row, broken, left_out, unusable
+from edgetune.data.readers.rows import Row, broken, left_out, unusable
 from edgetune.errors import RequestError
 
 _AT_ONCE = 256  # rows; they may be long

@@ -18,7 +18,7 @@ A row that fits no rule is refused with its keys: nothing is guessed.
 
 from typing import Any
 
-from edgetune.data.chat_rows import (
+from edgetune.data.parsing.chat_rows import (
     CHOSEN,
     DIALOGUES,
     LABELS,
@@ -27,9 +27,9 @@ from edgetune.data.chat_rows import (
     dialogue_name,
     read_label,
 )
-from edgetune.data.fields import BadRow, Fields, is_empty, is_number, list_of, plain_name
-from edgetune.data.message_rows import is_message
-from edgetune.data.pair_rows import ANSWERS, CONTEXT, FLAN, QUESTIONS, completion_names
+from edgetune.data.parsing.fields import BadRow, Fields, is_empty, is_number, list_of, plain_name
+from edgetune.data.parsing.message_rows import is_message
+from edgetune.data.parsing.pair_rows import ANSWERS, CONTEXT, FLAN, QUESTIONS, completion_names
 
 _ABOUT_WORDS = """
 category subcategory subtask _id id idx index row row_id uid uuid guid key qid q_id

@@ -10,10 +10,10 @@ import re
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from edgetune.data import rows
 from edgetune.data.conversation import Finding
-from edgetune.data.json_parser import Parser, explain, shown_key, skip_white
-from edgetune.data.rows import Row, broken, not_text, too_long
+from edgetune.data.readers import rows
+from edgetune.data.readers.json_parser import Parser, explain, shown_key, skip_white
+from edgetune.data.readers.rows import Row, broken, not_text, too_long
 
 WRAPPERS = (
     "data", "dataset", "rows", "examples", "instances", "items", "records", "samples",

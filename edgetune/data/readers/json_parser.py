@@ -4,9 +4,9 @@ import json
 import re
 from typing import Any
 
-from edgetune.data import rows
 from edgetune.data.conversation import Finding
-from edgetune.data.rows import Row, unusable
+from edgetune.data.readers import rows
+from edgetune.data.readers.rows import Row, unusable
 
 _WHITE = re.compile(r"[ \t\r\n]*")
 _ODD_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")

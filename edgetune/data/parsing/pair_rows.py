@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgetune.data.conversation import Conversation, Message
-from edgetune.data.fields import (
+from edgetune.data.parsing.fields import (
     BadRow,
     Fields,
     Remark,
@@ -17,9 +17,9 @@ from edgetune.data.fields import (
     list_of,
     shown,
 )
-from edgetune.data.message_rows import assistant, is_message, read_messages
-from edgetune.data.tool_rows import read_calls, read_tools
-from edgetune.data.written_dialogues import is_dialogue, read_dialogue
+from edgetune.data.parsing.message_rows import assistant, is_message, read_messages
+from edgetune.data.parsing.tool_rows import read_calls, read_tools
+from edgetune.data.parsing.written_dialogues import is_dialogue, read_dialogue
 
 SYSTEM = ("system", "system_prompt", "system_message", "systeminstruction", "meta_instruction")
 REASONING = ("reasoning_content", "reasoning", "thinking", "complex_cot")

@@ -5,7 +5,7 @@ import re
 from pathlib import PurePath
 from typing import Literal
 
-from edgetune.data import csv_rows
+from edgetune.data.readers import csv_rows
 from edgetune.errors import RequestError
 
 JSON_NAMES = (".json", ".jsonl", ".ndjson")

@@ -16,9 +16,8 @@ from hashlib import blake2b
 
 import numpy as np
 
-from edgetune.data import similarity
-from edgetune.data.conversation import Conversation, Finding, content_digest
-from edgetune.data.similarity import (
+from edgetune.data.checks import similarity
+from edgetune.data.checks.similarity import (
     ANSWER_THRESHOLD,
     LEAST_PROMPT_WORDS,
     LEAST_WORDS,
@@ -26,8 +25,9 @@ from edgetune.data.similarity import (
     Match,
     Words,
 )
-from edgetune.data.sketch import Index, Sketch, best_of_each, pairs_within
-from edgetune.data.spill import Texts
+from edgetune.data.checks.sketch import Index, Sketch, best_of_each, pairs_within
+from edgetune.data.checks.spill import Texts
+from edgetune.data.conversation import Conversation, Finding, content_digest
 
 _MOST_COMPARED = 2
 # Texts that a row is compared with word by word: those with the most similar signatures.

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from edgetune.data import kinds
+from edgetune.data.readers import kinds
 from edgetune.errors import RequestError
 
 READABLE = "Rows are read from JSON, JSON Lines, CSV, TSV, Parquet and plain text (also .gz, .zst)."

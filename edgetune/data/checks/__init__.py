@@ -1,0 +1,1 @@
+"""What the report looks for in the rows; ``report`` puts it together."""

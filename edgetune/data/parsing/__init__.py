@@ -1,0 +1,1 @@
+"""Raw rows of every format -> conversations; ``formats`` is their door."""

@@ -1,0 +1,1 @@
+"""Files of every kind -> raw rows; ``sources`` is their door."""

@@ -1,0 +1,1 @@
+"""Chat templates, rendered and traced; ``template`` makes token ids of them."""

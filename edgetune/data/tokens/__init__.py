@@ -1,0 +1,1 @@
+"""Tokenized rows on disk; ``dataset`` is their door."""
