@@ -137,7 +137,7 @@ def test_every_format_has_a_line() -> None:
 def test_every_kind_of_finding_has_a_line_and_its_grade() -> None:
     shown = {kind: cells[1] for cells in table("kind") for kind in re.findall(r"`(.*?)`", cells[0])}
     assert set(shown) == set(findings.KINDS)
-    source = "".join(file.read_text("utf-8") for file in (ROOT / "edgetune/data").glob("*.py"))
+    source = "".join(file.read_text("utf-8") for file in (ROOT / "edgetune/data").rglob("*.py"))
     said = re.findall(r'(?:Finding|Remark)\(\s*"(error|warning|note)",\s*"([a-z-]+)"', source)
     for grade, kind in said:
         assert kind in shown, f"{kind} ({grade}) is not in the README"
@@ -153,6 +153,8 @@ def tree() -> Iterator[Path]:
     folder = Path()
     for line in block.splitlines():
         name = line.split()[0]
+        if line.startswith("   "):
+            continue  # the line before goes on
         if not line.startswith(" "):
             folder = Path(name)
             yield folder

@@ -172,8 +172,8 @@ def main() -> None:
     looked, made = results["inspecting"], results["tokenizing"]
     print(
         f"inspecting {looked['rows']:,} rows: {looked['seconds']} s "
-        f"({looked['processor_seconds']} s of one processor), {looked['peak_memory_mb']} MB at most; "
-        f"repeated rows: {looked['duplicates']}"
+        f"({looked['processor_seconds']} s of one processor), {looked['peak_memory_mb']} MB at "
+        f"most; repeated rows: {looked['duplicates']}"
     )
     print(
         f"tokenizing and packing ({made['tokenizer']}): {made['tokens_per_second']:,} tokens/s "
