@@ -20,7 +20,7 @@ import numpy as np
 
 from edgetune.data.conversation import Conversation, Message
 from edgetune.data.templates.drafts import Draft, Drafter, MaskOptions, Unfit
-from edgetune.data.templates.provenance import Untraceable, is_text, pieces, trace
+from edgetune.data.templates.provenance import is_text, pieces, trace_prompt
 from edgetune.data.templates.rendering import AnyMessage, ChatTemplate, as_dict
 from edgetune.data.tokenizer import Tokenizer
 from edgetune.errors import RequestError
@@ -82,19 +82,15 @@ def prompt_ids(
     dicts = [as_dict(item) if isinstance(item, Message) else dict(item) for item in messages]
     is_text(dicts)
     controls = tokenizer.controls
-    try:
-        traced = trace(template, controls, dicts, tools, add_generation_prompt=True, **variables)
-    except Untraceable as reason:
-        raise RequestError(f"The conversation cannot be written: {reason}.") from None
-    if unknown := tokenizer.unknown_text(traced.text):
+    text, places = trace_prompt(template, controls, dicts, tools, **variables)
+    if unknown := tokenizer.unknown_text(text):
         raise RequestError(
             f"This model's vocabulary cannot write the character {unknown!r}.", "Leave it out."
         )
-    places = controls.places(traced.text, traced.said)
-    ids = tokenizer.encode(traced.text)
-    if tokenizer.count_controls(ids) == len(places):
+    ids = tokenizer.encode(text)
+    if tokenizer.control_ids(ids) == [tokenizer.id_of(text[a:b]) for a, b in places]:
         return ids
-    return tokenizer.encode_pieces(pieces(traced.text, places)).ids
+    return tokenizer.encode_pieces(pieces(text, places)).ids
 
 
 def stop_ids(tokenizer: Tokenizer, template: ChatTemplate) -> frozenset[int]:
@@ -183,7 +179,8 @@ class _Masker:
         """Encodings of ``_texts`` in which only what the template wrote is a control token;
         ``common`` are those in which all are that look like one."""
         tokenizer = self._tokenizer
-        if tokenizer.count_controls(common[0].ids) == len(draft.controls):
+        written = [tokenizer.id_of(draft.text[start:end]) for start, end in draft.controls]
+        if tokenizer.control_ids(common[0].ids) == written:
             return common
         parts = [(0, len(draft.text)), *_prompts(draft)]
         try:

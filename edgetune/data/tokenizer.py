@@ -87,6 +87,7 @@ class Tokenizer:
         first = backend.encode("a", add_special_tokens=True).ids[:1]
         self.adds_bos = self.bos_id is not None and first == [self.bos_id]
         self._renamed: tokenizers.Tokenizer | None = None
+        self._unknown_id = _unknown_id(backend)
 
     @classmethod
     def from_directory(cls, model_dir: Path) -> "Tokenizer":
@@ -138,7 +139,9 @@ class Tokenizer:
         The ids are otherwise those of the joined text. Raises RequestError if that cannot be had.
         """
         encoding = self._encode_stretches(stretches)
-        if self.count_controls(encoding.ids) != sum(is_control for _, is_control in stretches):
+        if self.control_ids(encoding.ids) != [
+            self._control_ids[piece] for piece, is_control in stretches if is_control
+        ]:
             raise RequestError(
                 "This tokenizer makes a control token of a text, whatever stands around it.",
                 "Take the names of control tokens out of the texts.",
@@ -177,9 +180,11 @@ class Tokenizer:
         ]
         return Encoding(encoding.ids, offsets)
 
-    def count_controls(self, ids: Sequence[int]) -> int:
-        """How many of the tokens are control tokens."""
-        return int(self._is_control[np.asarray(ids, dtype=np.int64)].sum())
+    def control_ids(self, ids: Sequence[int]) -> list[int]:
+        """The control tokens among the tokens, in their order."""
+        array = np.asarray(ids, dtype=np.int64)
+        found: list[int] = array[self._is_control[array]].tolist()
+        return found
 
     def _with_renamed_control_tokens(self) -> tokenizers.Tokenizer:
         """The same tokenizer whose control tokens answer to names that no text holds."""
@@ -198,7 +203,13 @@ class Tokenizer:
             merged = {
                 "".join(merge) for merge in model.get("merges", ()) if isinstance(merge, list)
             }
-            model["vocab"] |= {text: vocab[text] for text in names if text in merged}
+            model["vocab"] |= {
+                text: vocab[text] for text in names if text in merged and text in vocab
+            }
+            # Those outside of the vocabulary get their ids by its size, which may have grown.
+            model["vocab"] |= {
+                token["content"]: token["id"] for token in description["added_tokens"]
+            }
         else:
             model["vocab"] = [[names.get(text, text), score] for text, score in vocab]
         # It would only add tokens, and names them as they were.
@@ -231,11 +242,10 @@ class Tokenizer:
         Only small vocabularies without byte tokens have such characters. They become the unknown
         token here, and end the process in llama.cpp, so no prompt may hold one.
         """
-        model = self._backend.model
-        unknown = getattr(model, "unk_token", None)
-        if unknown is None or getattr(model, "byte_fallback", False):
+        unknown_id = self._unknown_id
+        if unknown_id is None:
             return None
-        unknown_id = self._backend.token_to_id(unknown)
+        unknown = self.token_text(unknown_id)
         for piece, is_control in pieces(text, self.controls.places(text)):
             if is_control and piece != unknown:
                 continue
@@ -255,6 +265,18 @@ class Tokenizer:
                 "The files do not belong together: fetch the model again.",
             )
         return token_id
+
+
+def _unknown_id(backend: tokenizers.Tokenizer) -> int | None:
+    """The token of characters that the vocabulary lacks; None where it can write them all."""
+    model = backend.model
+    if getattr(model, "byte_fallback", False):
+        return None
+    if isinstance(model, tokenizers.models.Unigram):
+        unknown: int | None = json.loads(backend.to_str())["model"].get("unk_id")
+        return unknown
+    text = getattr(model, "unk_token", None)
+    return None if text is None else backend.token_to_id(text)
 
 
 _NAME_MARK = "\ufdd0"

@@ -18,7 +18,7 @@ from typing import Self
 from edgetune import runs
 from edgetune.data.conversation import Message
 from edgetune.data.templates.builtin import PLAIN
-from edgetune.data.templates.provenance import Controls, Untraceable, is_text, pieces, trace
+from edgetune.data.templates.provenance import Controls, is_text, pieces, trace_prompt
 from edgetune.data.templates.rendering import AnyMessage, ChatTemplate, as_dict
 from edgetune.errors import EdgetuneError, RequestError
 from edgetune.serve.header import read_header
@@ -139,11 +139,7 @@ class Engine:
         template = self.chat_template
         dicts = [as_dict(item) if isinstance(item, Message) else dict(item) for item in messages]
         is_text(dicts)
-        try:
-            traced = trace(template, self._controls, dicts, add_generation_prompt=True)
-        except Untraceable as reason:
-            raise RequestError(f"The conversation cannot be written: {reason}.") from None
-        text, places = traced.text, self._controls.places(traced.text, traced.said)
+        text, places = trace_prompt(template, self._controls, dicts)
         stretches = pieces(text, places)
         if self._characters is not None:
             plain = "".join(piece for piece, control in stretches if not control)
@@ -152,7 +148,7 @@ class Engine:
                     f"This model's vocabulary cannot write the character {unknown[0]!r}.",
                     "Leave it out.",
                 )
-        written_out = len(places) < len(self._controls.places(text))
+        written_out = places != self._controls.places(text)
         ids = self._model.tokenize_pieces(stretches) if written_out else self._model.tokenize(text)
         if self._model.adds_bos and not (template.bos and text.startswith(template.bos)):
             ids.insert(0, self._model.bos)

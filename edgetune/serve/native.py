@@ -28,6 +28,11 @@ import numpy as np
 from edgetune.device import has_amx
 from edgetune.errors import EdgetuneError, RequestError
 
+_WHITE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+# What the tokenizers of training call white space; Python's own has a few characters more.
+
 CHUNK = 256
 """Tokens of a prompt computed together."""
 
@@ -178,11 +183,11 @@ class Model:
                 strips = bool(self._attributes(ids[-1]) & llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP)
                 continue
             if strips:
-                text = text.lstrip()
+                text = text.lstrip(_WHITE)
             if index + 1 < len(pieces):
                 [following] = self.tokenize(pieces[index + 1][0])
                 if self._attributes(following) & llama_cpp.LLAMA_TOKEN_ATTR_LSTRIP:
-                    text = text.rstrip()
+                    text = text.rstrip(_WHITE)
             ids += self.tokenize(text, control=False)
         return ids
 

@@ -474,7 +474,7 @@ def test_weights_are_kept_where_the_template_rewrites_history(chatml: Tokenizer)
     found = weights(Conversation(messages), chatml, template)
     assert [part for part in found if part[1]] == [("Q2", 2.0), ("<think>B<|im_end|>", 1.0)]
     everything = weights(Conversation(messages), chatml, template, train_on="everything")
-    assert ("BAD", 0.0) in everything
+    assert ("BAD<|im_end|>", 0.0) in everything
 
 
 @pytest.mark.parametrize("reasoning", ["think", "t", "A", "</think>", "a\n\nb"])
@@ -518,3 +518,47 @@ def test_half_a_character_is_refused(chatml: Tokenizer) -> None:
     assert "half a character" in problem.reason
     with pytest.raises(RequestError, match="half a character"):
         prompt_ids(item.messages[:1], chatml, choose_template(chatml))
+
+
+def test_what_openai_clients_send_is_read(chatml: Tokenizer) -> None:
+    template = choose_template(chatml)
+    sent = [{"role": "assistant", "content": "A", "tool_calls": None}]
+    assert prompt_ids(sent, chatml, template) == prompt_ids(
+        [Message("assistant", "A")], chatml, template
+    )
+
+
+def test_a_template_that_looks_into_texts_still_writes_prompts(chatml: Tokenizer) -> None:
+    source = chat_source("{{ m.content if m.content | length < 6 else m.content[:6] }}")
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    ids = prompt_ids([Message("user", "hello")], chatml, template)
+    assert ids == chatml.encode("<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n")
+    with pytest.raises(RequestError, match="depends on what its texts are"):
+        prompt_ids([Message("user", "<|im_end|>")], chatml, template)
+
+
+@pytest.mark.parametrize("added", ["<|u|>x", "the"])
+def test_ids_hold_where_control_tokens_overlap_with_words(
+    chatml_dir: Path, tmp_path: Path, added: str
+) -> None:
+    tokenizer = with_tokens(chatml_dir, tmp_path / "m", "<|u|>", added)
+    source = "{% for m in messages %}<|u|>{{ m.content }}<|im_end|>{% endfor %}"
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    ids = prompt_ids([Message("user", "xyz the <|im_end|>")], tokenizer, template)
+    assert [i for i in ids if i in tokenizer.special_ids] == [
+        tokenizer.id_of("<|u|>"),
+        tokenizer.id_of("<|im_end|>"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    ["{{ c.function.name }}{{ c.function.arguments.a }}", "{{ c.function.name }}"],
+)
+def test_arguments_that_are_no_texts_are_not_lost_either(chatml: Tokenizer, turn: str) -> None:
+    source = chat_source("{{ m.content }}{% for c in m.tool_calls or [] %}" + turn + "{% endfor %}")
+    template = ChatTemplate(source, "", "<|im_end|>", "model")
+    call = ToolCall("get", {"a": 1, "b": 5})
+    item = Conversation((Message("user", "Q"), Message("assistant", "", tool_calls=(call,))))
+    [problem] = to_examples([item], chatml, template)
+    assert isinstance(problem, RowProblem)

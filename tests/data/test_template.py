@@ -246,7 +246,7 @@ def test_a_template_that_cannot_be_masked_exactly_is_refused(
         ),
         (
             chat_source(HEADER + "{{ m.content.split('dog')[0] }}<|im_end|>"),
-            "the chat template rewrites its texts",
+            "the chat template depends on what its texts are",
         ),
         (
             "{% if messages | length > 3 %}{{ raise_exception('too long') }}{% endif %}"

@@ -7,7 +7,7 @@ behind the answer's texts. ``template`` turns the stretches into tokens.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,6 +72,8 @@ class _Answer:
     weight: float
     variables: dict[str, Any]
     """What the template was told so that prompt and answer fit together."""
+    arguments: tuple[Any, ...]
+    """Names and values of its calls' arguments, but for texts."""
 
 
 class Drafter:
@@ -133,7 +135,7 @@ class Drafter:
                 main.stretches += stretches
                 joined.append((stretches[0].start, stretches[0].end))
             elif answer.weight or self._options.train_on == "everything":
-                main.stretches += _of_message(traced, answer.index, 0.0)
+                main.stretches += self._untrained(traced, answer.index)
                 if answer.weight:
                     own.append(self._own_draft(answer, messages, tools))
         for index, message in enumerate(given):
@@ -201,7 +203,9 @@ class Drafter:
             )
             upto = self._template.render(messages[: index + 1], tools=tools, **variables)
             if upto.startswith(prompt):
-                return _Answer(number, index, prompt, upto, weight, variables)
+                calls = messages[index].get("tool_calls", ())
+                arguments = tuple(_leaves([call["function"]["arguments"] for call in calls]))
+                return _Answer(number, index, prompt, upto, weight, variables, arguments)
         raise Unfit(
             f"answer {number}: the chat template renders the conversation before it "
             "differently from the prompt that a chat would use"
@@ -219,6 +223,13 @@ class Drafter:
             return []
         end = self._end(answer, last)
         return self._stretches(answer, said, end) if whole[:end] == answer.upto[:end] else []
+
+    def _untrained(self, traced: Traced, index: int) -> list[Stretch]:
+        """What an answer says, and the end token behind it."""
+        stretches = _of_message(traced, index, 0.0)
+        last = max((stretch.end for stretch in stretches), default=0)
+        end = self._find_end(traced.text, last)
+        return [*stretches, Stretch(last, end, 0.0)] if end and stretches else stretches
 
     def _own_draft(
         self,
@@ -240,21 +251,25 @@ class Drafter:
     def _complete(self, answer: _Answer, traced: Traced, said: Sequence[Said]) -> bool:
         """Whether all that the answer says stands after its prompt, once and unchanged."""
         expected = sorted(item[1:] for item in traced.expected if item[0] == answer.index)
+        written = traced.text[len(answer.prompt) :]
         return (
             expected == sorted((item.field, item.written) for item in said)
             and all(item.start >= len(answer.prompt) for item in said)
-            and all(_unchanged(traced.text, item) for item in said if item.field != "argument")
+            and all(_unchanged(traced.text, item) for item in said)
+            and all(_is_written(value, written) for value in answer.arguments)
         )
 
     def _end(self, answer: _Answer, start: int) -> int:
         """Where in ``upto`` the answer's end token ends, the first one from ``start`` on."""
-        places = [
-            (place, -len(end)) for end in self.ends if (place := answer.upto.find(end, start)) >= 0
-        ]
-        if not places:
+        end = self._find_end(answer.upto, start)
+        if not end:
             raise Unfit(f"answer {answer.number}: the chat template writes no end token after it")
-        place, length = min(places)
-        return place - length
+        return end
+
+    def _find_end(self, text: str, start: int) -> int:
+        """Where the first end token from ``start`` on ends; 0 if there is none."""
+        places = [(place, -len(end)) for end in self.ends if (place := text.find(end, start)) >= 0]
+        return min(places)[0] - min(places)[1] if places else 0
 
     def _stretches(self, answer: _Answer, said: Sequence[Said], end: int) -> list[Stretch]:
         start = len(answer.prompt)
@@ -262,6 +277,11 @@ class Drafter:
         reasoning = max((item.end for item in said if item.field == "reasoning"), default=0)
         if reasoning and not self._options.train_reasoning:
             content = [item.start for item in said if item.field == "content"]
+            if any(place < reasoning for place in content):
+                raise Unfit(
+                    f"answer {answer.number}: the chat template writes its reasoning after it, "
+                    "where it cannot be left unlearned"
+                )
             closed = _CLOSING_TAG.match(answer.upto, reasoning, end)
             after = min(content) if content else closed.end() if closed else reasoning
             stretches.append(Stretch(start, after, 0.0, begins=True, reasoning=True))
@@ -383,6 +403,26 @@ def _of_message(traced: Traced, index: int, weight: float) -> list[Stretch]:
 
 
 def _unchanged(text: str, item: Said) -> bool:
-    """Whether a text stands there as it was said, plainly or as JSON."""
-    found = text[item.start : item.end]
-    return found in (item.written, json.dumps(item.written, ensure_ascii=False)[1:-1])
+    """Whether a text stands there as it was said, plainly or as JSON or Python writes it."""
+    found, said = text[item.start : item.end], item.written
+    forms = (said, json.dumps(said, ensure_ascii=False)[1:-1], json.dumps(said)[1:-1])
+    return found in forms or (item.field == "argument" and found == repr(said)[1:-1])
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The keys and the values in a nesting that are no text."""
+    if isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif not isinstance(value, str):
+        yield value
+
+
+def _is_written(value: Any, text: str) -> bool:
+    """Whether a key, number, … stands somewhere in a text."""
+    forms = {str(value), json.dumps(value), json.dumps(value, ensure_ascii=False)[1:-1]}
+    return any(form in text for form in forms - {""})

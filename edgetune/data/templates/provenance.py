@@ -20,6 +20,12 @@ _SCRIPTS = (0x12000, 0x13000, 0x10600, 0x16800, 0xA000, 0x1E900)
 # Cuneiform, Egyptian hieroglyphs, Linear A, Bamum, Yi, Adlam: letters all of them.
 
 
+_REWRITTEN = (
+    "the chat template depends on what its texts are, or changes them, so that it cannot be told "
+    "where they went"
+)
+
+
 class Untraceable(Exception):
     """Why it cannot be told where the texts of a conversation went."""
 
@@ -67,20 +73,14 @@ class Controls:
     def places(self, text: str, said: Sequence[Said] = ()) -> list[tuple[int, int]]:
         """Where in a rendered text the template itself wrote control tokens: those of which no
         character is somebody's."""
-        places = []
-        spans = iter(sorted((item.start, item.end) for item in said))
-        begin, end = next(spans, (len(text), len(text)))
+        spans = sorted((item.start, item.end) for item in said if item.start < item.end)
+        places: list[tuple[int, int]] = []
         position = 0
-        while match := self._pattern.search(text, position):
-            while end <= match.start():
-                begin, end = next(spans, (len(text), len(text)))
-                if begin == len(text):
-                    break
-            if begin < match.end():
-                position = match.start() + 1
-            else:
+        for begin, end in [*spans, (len(text), len(text))]:
+            while position < begin and (match := self._pattern.search(text, position, begin)):
                 places.append(match.span())
                 position = match.end()
+            position = max(position, end)
         return places
 
 
@@ -99,6 +99,28 @@ def pieces(
     if start < end:
         result.append((text[start:end], False))
     return result
+
+
+def trace_prompt(
+    template: ChatTemplate,
+    controls: Controls,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] = (),
+    **variables: Any,
+) -> tuple[str, list[tuple[int, int]]]:
+    """The prompt for the next answer, and where in it the template wrote control tokens.
+
+    Raises RequestError as ``ChatTemplate.render``, and if a control token is written out in a
+    conversation that cannot be traced.
+    """
+    try:
+        traced = trace(template, controls, messages, tools, True, **variables)
+    except Untraceable as reason:
+        if any(controls.found(text) for text in strings([list(messages), list(tools)])):
+            raise RequestError(f"The conversation cannot be written: {reason}.") from None
+        text = template.render(messages, True, tools, **variables)
+        return text, controls.places(text)
+    return traced.text, controls.places(traced.text, traced.said)
 
 
 def trace(
@@ -131,7 +153,7 @@ def trace(
     )
     found, said, generation = marker.read(marked)
     if found != text:
-        raise Untraceable("the chat template rewrites its texts")
+        raise Untraceable(_REWRITTEN)
     return Traced(text, tuple(said), tuple(marker.expected), tuple(generation))
 
 
@@ -151,9 +173,12 @@ class _Marker:
         marked = dict(message)
         for key, value in message.items():
             if key == "role":
-                continue
-            if key == "tool_calls":
+                if found := self._controls.found(str(value)):
+                    raise Untraceable(f"a role is named `{found}`, a control token of this model")
+            elif key == "tool_calls" and isinstance(value, list | tuple):
                 marked[key] = [self._call(index, call) for call in value]
+            elif key == "content" and isinstance(value, list | tuple):
+                marked[key] = [self._part(index, part) for part in value]
             elif isinstance(value, str) and key in ("content", "reasoning_content"):
                 marked[key] = self._text(value, index, key.removesuffix("_content"))
             else:
@@ -164,7 +189,16 @@ class _Marker:
         """A tool's description with the texts marked in which a control token is written."""
         return self._harmful(tool, -1)
 
-    def _call(self, index: int, call: Mapping[str, Any]) -> dict[str, Any]:
+    def _part(self, index: int, part: Any) -> Any:
+        if isinstance(part, str):
+            return self._text(part, index, "content")
+        if isinstance(part, Mapping) and isinstance(part.get("text"), str):
+            return dict(part) | {"text": self._text(part["text"], index, "content")}
+        return self._harmful(part, index)
+
+    def _call(self, index: int, call: Any) -> Any:
+        if not isinstance(call, Mapping) or not isinstance(call.get("function", call), Mapping):
+            return self._harmful(call, index)
         marked = {
             key: value if key == "function" else self._harmful(value, index)
             for key, value in call.items()
@@ -227,13 +261,13 @@ class _Marker:
         for part in parts:
             if part.startswith(self._open):
                 if opened >= 0:
-                    raise Untraceable("the chat template rewrites its texts")
+                    raise Untraceable(_REWRITTEN)
                 opened, start = 0, position
                 for digit in part[1:-1]:
                     opened = opened * _DIGITS + self._digits.index(digit)
             elif part == self._close:
                 if opened < 0:
-                    raise Untraceable("the chat template rewrites its texts")
+                    raise Untraceable(_REWRITTEN)
                 said.append(Said(*self.expected[opened], start, position))
                 opened = -1
             elif part == self.begin:
@@ -244,7 +278,7 @@ class _Marker:
                 text.append(part)
                 position += len(part)
         if opened >= 0:
-            raise Untraceable("the chat template rewrites its texts")
+            raise Untraceable(_REWRITTEN)
         return "".join(text), said, generation
 
 
