@@ -24,6 +24,9 @@ TrainOn = Annotated[
     Literal["answers", "last", "everything"] | None,
     typer.Option(help="What is learned of a conversation.  [default: answers]"),
 ]
+MaxLength = Annotated[
+    int | None, typer.Option(min=8, help="Longest example in tokens.  [default: 1024]")
+]
 Config = Annotated[Path | None, typer.Option(help="Settings in a YAML file.")]
 Assignments = Annotated[
     list[str] | None,
@@ -39,9 +42,7 @@ def inspect_command(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help=_MODEL_HELP)] = None,
     template: Template = None,
-    max_length: Annotated[
-        int | None, typer.Option(min=8, help="Longest example in tokens.  [default: 1024]")
-    ] = None,
+    max_length: MaxLength = None,
     train_on: TrainOn = None,
     format_: Format = None,
     column: Columns = None,
@@ -106,6 +107,7 @@ def show_command(
     ] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="Token by token, with ids.")] = False,
     template: Template = None,
+    max_length: MaxLength = None,
     train_on: TrainOn = None,
     format_: Format = None,
     column: Columns = None,
@@ -120,7 +122,12 @@ def show_command(
         set_,
         {"data.train": data},
         {"format": format_, "columns": columns(column), "system": system},
-        {"model": model, "data.template": template, "data.train_on": train_on},
+        {
+            "model": model,
+            "data.template": template,
+            "data.max_length": max_length,
+            "data.train_on": train_on,
+        },
     )
     from edgetune.cli import data_show
     from edgetune.data.inspection import viewer

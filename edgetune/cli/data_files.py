@@ -77,7 +77,7 @@ def split_command(
     chosen = _split_by(by, group, valid_task, valid_fraction)
     fraction = DataConfig().valid_fraction if valid_fraction is None else valid_fraction
     files = {"train": out / "train.jsonl", "valid": out / "valid.jsonl"}
-    _refuse_to_replace(list(files.values()), force)
+    _refuse_to_replace(list(files.values()), force, data)
     sources = _sources(data, format_, column, system, task)
     with Working() as working, collect(sources, out, seed, group or "", working.show) as rows:
         _refuse_bad(rows, skip_bad)
@@ -173,7 +173,7 @@ def convert_command(
         )
     path = Path(out).expanduser()
     if not to_stdout:
-        _refuse_to_replace([path], force)
+        _refuse_to_replace([path], force, data)
     sources = _sources(data, format_, column, system, task)
     folder = None if to_stdout else path.parent
     with Working() as working, collect(sources, folder, 0, group or "", working.show) as rows:
@@ -239,8 +239,8 @@ def mix_command(
 
     if temperature is not None and method != "temperature":
         raise RequestError("`--temperature` only goes with `--method temperature`.")
-    _refuse_to_replace([out], force)
     weighed = [_with_weight(item) for item in data]
+    _refuse_to_replace([out], force, [path for path, _ in weighed])
     sources = _sources([path for path, _ in weighed], format_, column, system, task)
     config = MixtureConfig(method=method, by=by, cap=cap, weights=_factors(weight))
     if temperature is not None:
@@ -326,12 +326,27 @@ def _sources(
     return built.data.train
 
 
-def _refuse_to_replace(files: Sequence[Path], force: bool) -> None:
+def _refuse_to_replace(files: Sequence[Path], force: bool, data: Sequence[str]) -> None:
+    """Raises RequestError for files that are not to be written: those that are there, those that
+    are read, and those whose name says that something else than chat rows stands in them."""
+    from edgetune.data.readers import kinds
     from edgetune.errors import RequestError
 
+    read = [Path(item).expanduser().resolve() for item in data if item != "-"]
     for file in files:
+        suffix = kinds.bare_suffix(file.name)
+        if suffix in (*kinds.TABLE_NAMES, *kinds.PARQUET_NAMES, *kinds.TEXT_NAMES):
+            raise RequestError(
+                f"{file} is named as a `{suffix}` file, and what is written is JSON Lines.",
+                f"Name it {Path(file.name.split('.')[0]).with_suffix('.jsonl')}, say.",
+            )
         if file.is_dir():
             raise RequestError(f"{file} is a folder, not a file to write.")
+        if file.exists() and any(one in (file.resolve(), *file.resolve().parents) for one in read):
+            raise RequestError(
+                f"{file} is one of the files that are read, and is not replaced.",
+                "Give the new file another name.",
+            )
         if file.exists() and not force:
             raise RequestError(f"{file} is there already.", "Add --force to replace it.")
 
@@ -340,11 +355,13 @@ def _refuse_bad(rows: Collected, skip_bad: bool) -> None:
     """Raises RequestError for rows with errors, unless they are to be left out, and if nothing
     is left."""
     from edgetune.data import reading
+    from edgetune.data.checks.findings import place
     from edgetune.errors import RequestError
 
     errors = [finding for finding in rows.findings if finding.grade == "error"]
     if errors and not skip_bad:
-        shown = "; ".join(f"{error.where}: {error.message}" for error in errors[:_SHOWN])
+        listed = [asdict(error) for error in errors[:_SHOWN]]
+        shown = "; ".join(f"{place(error)}: {error['message']}" for error in listed)
         more = f"; and {len(errors) - _SHOWN} more such rows" if len(errors) > _SHOWN else ""
         raise RequestError(
             f"Nothing was written. {shown}{more}.",

@@ -182,11 +182,11 @@ def _usable(tokenized: Sequence[Tokenized], config: DataConfig) -> _Usable:
         findings += store.findings
         too_long = np.flatnonzero(store.examples["length"] > config.max_length).tolist()
         for row, numbers in groupby(too_long, store.row_of):
-            examples = [_cut_facts(store, number, config.max_length) for number in numbers]
+            examples = [cut_facts(store.weights(one), config.max_length) for one in numbers]
             facts += examples
             left = config.overlong == "cut" and _teaches(store, row, config.max_length)
             usable[row] = left
-            findings.append(_overlong(store, row, examples, config, left))
+            findings.append(overlong(*store.where(row), examples, config, left))
         chosen.append(np.flatnonzero(usable) + begin)
         begin += len(store)
     table = np.array(facts, np.int64).reshape(-1, 3)
@@ -194,9 +194,8 @@ def _usable(tokenized: Sequence[Tokenized], config: DataConfig) -> _Usable:
     return _Usable(np.concatenate(chosen), findings, over)
 
 
-def _cut_facts(store: Store, number: int, limit: int) -> tuple[int, int, int]:
-    """Length, trained tokens, and those of them beyond ``limit``."""
-    weights = store.weights(number)
+def cut_facts(weights: np.ndarray, limit: int) -> tuple[int, int, int]:
+    """Of an example its length, its trained tokens, and those of them beyond ``limit``."""
     return len(weights), int(np.count_nonzero(weights)), int(np.count_nonzero(weights[limit:]))
 
 
@@ -204,13 +203,15 @@ def _teaches(store: Store, row: int, limit: int) -> bool:
     return bool(within(store.row(row), limit))
 
 
-def _overlong(
-    store: Store,
-    row: int,
+def overlong(
+    file: str,
+    line: int,
     examples: Sequence[tuple[int, int, int]],
     config: DataConfig,
     left: bool,
 ) -> Finding:
+    """What there is to say about a row whose examples (see ``cut_facts``) are too long; ``left``:
+    whether something is left of it to learn."""
     length = max(length for length, _, _ in examples)
     message = f"{length} tokens are more than max_length = {config.max_length}"
     if config.overlong == "cut":
@@ -218,7 +219,6 @@ def _overlong(
         message += f", so it is cut and loses {lost} of {trained} tokens to learn"
         if not left:
             message += ", that is all of them"
-    file, line = store.where(row)
     return Finding("warning", "overlong", message, file, line, left_out=not left)
 
 

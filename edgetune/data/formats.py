@@ -11,7 +11,14 @@ from typing import Any
 from edgetune.config import SourceConfig
 from edgetune.data.conversation import Conversation, Finding, Message
 from edgetune.data.parsing.chat_json import to_json
-from edgetune.data.parsing.chat_rows import CHOSEN, LABELS, read_chat, read_label, read_preference
+from edgetune.data.parsing.chat_rows import (
+    CHOSEN,
+    LABELS,
+    read_chat,
+    read_label,
+    read_preference,
+    with_judgements,
+)
 from edgetune.data.parsing.fields import BadRow, Fields, Remark, Said, kind_of
 from edgetune.data.parsing.message_rows import is_message
 from edgetune.data.parsing.pair_rows import (
@@ -136,7 +143,7 @@ def read_row(row: Row, source: SourceConfig, group_key: str = "") -> RowRead:
     try:
         fields = Fields(_object(row.value, source.format), source.columns, said)
         read.format = recognize(fields) if source.format == "auto" else source.format
-        drafts = _read(fields, read.format)
+        drafts = with_judgements(_read(fields, read.format), fields)
         task, group = _task(fields, source), _group(fields, group_key)
         read.ignored = fields.ignored()
         for number, draft in enumerate(drafts, 1):

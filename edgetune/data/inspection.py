@@ -7,9 +7,10 @@ from typing import Any
 
 from edgetune.config import DataConfig, RunConfig, SourceConfig
 from edgetune.data import reading
+from edgetune.data.checks.labels import contradictions
 from edgetune.data.conversation import Conversation, Finding, Message
-from edgetune.data.preview import View, preview
-from edgetune.data.template import RowProblem
+from edgetune.data.preview import View, view
+from edgetune.data.template import Example, to_examples
 from edgetune.data.templates.builtin import choose_template
 from edgetune.data.templates.drafts import MaskOptions
 from edgetune.data.templates.rendering import ChatTemplate
@@ -47,7 +48,7 @@ class Viewer:
         Reads as far as it is asked."""
         for source in self.config.train:
             waiting: list[Finding] = []
-            for item in reading.read(source, self.config.group):
+            for item in contradictions(reading.read(source, self.config.group)):
                 if isinstance(item, Conversation):
                     place = item.file, item.line
                     yield item, [each for each in waiting if (each.file, each.line) == place]
@@ -70,14 +71,31 @@ class Viewer:
             conversation.messages or text,
             findings=findings,
         )
-        options = MaskOptions(self.config.train_on, self.config.train_reasoning)
-        try:
-            views = preview(conversation, self.tokenizer, self.template, options)
-        except RowProblem as problem:
-            where = conversation.file, conversation.line
-            left_out = Finding("warning", "template", problem.reason, *where, left_out=True)
-            return replace(seen, findings=[*findings, left_out])
-        return replace(seen, views=views)
+        examples, more = self._trained(conversation)
+        views = [view(example, self.tokenizer) for example in examples]
+        return replace(seen, views=views, findings=[*findings, *more])
+
+    def _trained(self, conversation: Conversation) -> tuple[list[Example], list[Finding]]:
+        """What a training makes of a row, and what it says about it."""
+        from edgetune.data.dataset import cut_facts, overlong
+        from edgetune.data.tokens.part import within
+        from edgetune.data.tokens.tokenized import judge
+
+        result = None
+        if conversation.label is not False:
+            masks = MaskOptions(self.config.train_on, self.config.train_reasoning)
+            [result] = to_examples([conversation], self.tokenizer, self.template, masks)
+        examples = judge(conversation, result)
+        if isinstance(examples, Finding):
+            return [], [examples]
+        limit = self.config.max_length
+        facts = [cut_facts(example.weights, limit) for example in examples]
+        too_long = [item for item in facts if item[0] > limit]
+        if not too_long:
+            return examples, []
+        kept = within(examples, limit) if self.config.overlong == "cut" else []
+        where = conversation.file, conversation.line
+        return kept, [overlong(*where, too_long, self.config, bool(kept))]
 
 
 def viewer(config: RunConfig) -> Viewer:
@@ -126,9 +144,14 @@ def inspect(config: RunConfig, progress: ShowProgress | None = None) -> dict[str
 
 def _examine_text(config: DataConfig, progress: ShowProgress | None) -> dict[str, Any]:
     from edgetune.data import report
+    from edgetune.data.tokens.tokenized import judge
 
     def read(sources: list[SourceConfig]) -> Iterator[Any]:
         for source in sources:
-            yield from reading.read(source, config.group, progress)
+            for item in contradictions(reading.read(source, config.group, progress)):
+                if isinstance(item, Conversation) and item.label is False:
+                    yield judge(item, None)  # not learned, so it is not counted either
+                else:
+                    yield item
 
     return report.examine(read(config.train), read(config.valid), progress=progress)

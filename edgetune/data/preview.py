@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from edgetune.data.conversation import Conversation
-from edgetune.data.template import Example, RowProblem, to_examples
-from edgetune.data.templates.drafts import MaskOptions
-from edgetune.data.templates.rendering import ChatTemplate
+from edgetune.data.template import Example
 from edgetune.data.tokenizer import Tokenizer
 
 Kind = Literal["text", "control", "lookalike"]
@@ -66,23 +63,6 @@ class View:
     def trained(self) -> int:
         """How many tokens are learned."""
         return sum(token.weight > 0 for token in self.tokens)
-
-
-def preview(
-    conversation: Conversation,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
-    options: MaskOptions | None = None,
-) -> list[View]:
-    """The examples of a conversation; one, unless the template writes its history differently
-    for each answer.
-
-    Raises RowProblem where the conversation cannot become an example.
-    """
-    [result] = to_examples([conversation], tokenizer, template, options or MaskOptions())
-    if isinstance(result, RowProblem):
-        raise result
-    return [view(example, tokenizer) for example in result]
 
 
 def view(example: Example, tokenizer: Tokenizer) -> View:

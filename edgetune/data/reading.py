@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edgetune.config import SourceConfig
 from edgetune.data import formats, sources, tasks
+from edgetune.data.checks.findings import place
 from edgetune.data.conversation import Conversation, Finding
 from edgetune.data.parsing.fields import plain_name
 from edgetune.data.parsing.recognition import ABOUT
@@ -60,11 +61,14 @@ def read(
     found = sources.find(source)
     yield from found.findings
     sizes = [path.stat().st_size for path in found.files]
+    columns = _Columns(source)
     for number, path in enumerate(found.files):
         if tasks.is_task_file(path):
             yield from _read_task_file(path, source, group)
         else:
-            yield from _read_file(path, source, group, _told(progress, path, sizes, number))
+            told = _told(progress, path, sizes, number)
+            yield from _read_file(path, source, group, told, columns)
+    columns.refuse_missing()
 
 
 def _told(
@@ -78,7 +82,11 @@ def _told(
 
 
 def _read_file(
-    path: Path, source: SourceConfig, group: str, progress: Callable[[int], None] | None
+    path: Path,
+    source: SourceConfig,
+    group: str,
+    progress: Callable[[int], None] | None,
+    columns: "_Columns",
 ) -> Iterator[Conversation | Finding | FileSummary]:
     seen = _Seen()
     for item in sources.read_rows(path, progress):
@@ -90,6 +98,7 @@ def _read_file(
             yield from seen.findings(item.file)
             yield seen.summary(item)
         else:
+            columns.see(item.value)
             row = formats.read_row(item, source, group)
             seen.add(item.line, row)
             for finding in row.findings:
@@ -120,6 +129,32 @@ def _read_task_file(
         elif item.left_out:
             left_out[item.file] += 1
         yield item
+
+
+class _Columns:
+    """Which of the columns that a source names none of its rows has had so far."""
+
+    def __init__(self, source: SourceConfig) -> None:
+        self._path = source.path
+        self._missing = dict(source.columns)
+        self._keys: dict[str, None] = {}
+        """Those of its first row."""
+
+    def see(self, row: Any) -> None:
+        """Take note of the keys of a row."""
+        if self._missing and isinstance(row, dict):
+            self._keys = self._keys or dict.fromkeys(row)
+            self._missing = {name: key for name, key in self._missing.items() if key not in row}
+
+    def refuse_missing(self) -> None:
+        """Raises RequestError, once all rows are read, for a column that none of them had."""
+        if not self._missing or not self._keys:
+            return
+        name, key = next(iter(self._missing.items()))
+        raise RequestError(
+            f"No row of {self._path} has the key `{key}`, which is to stand for `{name}`.",
+            f"Its rows have {', '.join(f'`{key}`' for key in self._keys)}.",
+        )
 
 
 class _Seen:
@@ -257,6 +292,6 @@ def no_usable_rows(findings: Sequence[Finding]) -> RequestError:
 
 
 def _listed(findings: Sequence[Finding], most: int) -> str:
-    shown = "; ".join(f"{finding.where}: {finding.message}" for finding in findings[:most])
+    shown = "; ".join(f"{place(asdict(finding))}: {finding.message}" for finding in findings[:most])
     more = len(findings) - most
     return shown + (f"; and {more} more such rows." if more > 0 else ".")

@@ -28,9 +28,6 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and which part of it, 0 to 1."""
 Items = Iterable[Conversation | Finding | FileSummary]
 
-VERSION = 1
-"""Another number when the report on the same data comes out differently: reports are kept."""
-
 _PARTS = ("train", "valid")
 _GRADES = ("error", "warning", "note")
 _BLOCK = 500

@@ -181,8 +181,9 @@ def _items(stream: Stream, path: Path, file: str) -> Iterator[Row | Finding]:
     if window.startswith(_BOM):
         yield Finding("note", "bom", "the file begins with a byte order mark", file)
         window = window[len(_BOM) :]
-    if b"\r\n" in window:
-        message = "its lines end as on Windows (CRLF); that changes nothing"
+    if windows := window.count(b"\r\n"):
+        whose = "its lines" if windows == window.count(b"\n") else "some of its lines"
+        message = f"{whose} end as on Windows (CRLF); that changes nothing"
         yield Finding("note", "crlf", message, file)
     text = window.decode("utf-8", "replace")
     chunks = chain([window], rest)

@@ -349,7 +349,16 @@ def _json_lines(text: str) -> dict[str, list[int]]:
 
 
 # Every scalar as text; the C parser where PyYAML was built with it.
-_Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_Plain: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+class _Loader(_Plain):
+    """All of it is text, but what is surely null."""
+
+
+_NULL = "tag:yaml.org,2002:null"
+_Loader.add_implicit_resolver(_NULL, re.compile(r"(?:~|null|Null|NULL)\Z"), "~nN")
+_Loader.add_constructor(_NULL, lambda loader, node: None)
 
 
 def _parse_yaml(text: str, path: Path) -> tuple[Any, dict[str, list[int]]]:

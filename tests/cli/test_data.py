@@ -53,6 +53,38 @@ def test_show_marks_trained_tokens_where_there_is_no_colour(
     assert "⟦ It is ‹</s>› mostly.</s>⟧" in out
 
 
+def test_show_says_what_training_leaves_out(
+    tmp_path: Path, tiny_model: Path, capsys: Output
+) -> None:
+    bad = {"prompt": "Say fox.", "completion": "dog", "label": False}
+    long = {"prompt": "Say fox.", "completion": "fox " * 40, "label": True}
+    data = [str(write(tmp_path / "rows.jsonl", [bad, long])), "--max-length", "12"]
+    data += ["--model", str(tiny_model)]
+    out = shown(data, capsys)
+    assert out.count(": left out\n") == 2
+    assert "undesirable" in out and "more than max_length = 12" in out
+    assert "⟦ " not in out
+    out = shown([*data, "--line", "2", "--set", "data.overlong=cut"], capsys)
+    assert ": 12 tokens, " in out and "so it is cut" in out
+
+
+def test_inspect_counts_undesirable_rows_alike_with_and_without_a_model(
+    tmp_path: Path, tiny_model: Path, capsys: Output
+) -> None:
+    rows = [
+        {"prompt": "Say fox.", "completion": "fox", "label": True},
+        {"prompt": "Say dog.", "completion": "fox", "label": False},
+        {"prompt": "Say fox.", "completion": "fox", "label": False},
+    ]
+    data = write(tmp_path / "rows.jsonl", rows)
+    for about in ([], ["--model", str(tiny_model)]):
+        assert run(["data", "inspect", str(data), "--json", *about]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert (report["rows"], report["usable"]) == (3, 1)
+        found = {(item["kind"], item["line"]) for item in report["findings"]}
+        assert {("undesirable", 2), ("undesirable", 3), ("contradiction", 3)} <= found
+
+
 def test_show_uses_colour_where_there_is_some(
     data: Path, tiny_model: Path, capsys: Output, colour: None
 ) -> None:

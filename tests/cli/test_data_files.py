@@ -139,6 +139,18 @@ def test_rows_come_from_standard_input() -> None:
     done = subprocess.run(command, input=data, capture_output=True, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["messages"][0]["content"] for row in rows] == [f"Say {n}." for n in range(4)]
+    done = subprocess.run(command, input=b'{"a": 1}\n', capture_output=True)
+    assert b"standard input, line 1: its format is not known" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.tsv.gz"])
+def test_rows_are_not_written_under_a_name_of_another_kind(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = write("rows.jsonl", [alpaca(1)])
+    for command in ("convert", "mix"):
+        assert "Name it x.jsonl" in refused(capsys, command, file, "--out", name)
+    assert not Path(name).exists()
 
 
 def test_bad_rows_are_refused_by_line_and_nothing_is_written(
@@ -198,8 +210,11 @@ def test_what_is_there_is_only_replaced_on_request(capsys: pytest.CaptureFixture
     assert not Path("s/train.jsonl").exists()
     summary(capsys, "convert", file, "--out", "a.jsonl", "--force")
     assert asked("a.jsonl") == ["Say 1."]
-    summary(capsys, "convert", file, "--out", file, "--force")  # onto itself
-    assert asked(file) == ["Say 1."]
+    for data, out in ((file, file), (".", "rows.jsonl"), ("./rows.jsonl", file)):
+        for command in ("convert", "mix"):
+            said = refused(capsys, command, data, "--out", out, "--force")
+            assert "is one of the files that are read" in said
+    assert asked("a.jsonl") == ["Say 1."]
     assert "is a folder" in refused(capsys, "convert", file, "--out", "s", "--force")
 
 

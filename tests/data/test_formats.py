@@ -1,6 +1,7 @@
 """Rows of every format become the conversations that they mean."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -466,6 +467,77 @@ def test_choices_are_listed_and_the_right_line_is_the_answer() -> None:
         assert notes(row) == ["choices"]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"A": "red", "B": "blue", "C": "", "answer": "B"},
+        {"opa": "red", "opb": "blue", "answer": 1},
+        {"option_a": "red", "option_b": "blue", "answer": "blue"},
+    ],
+)
+@pytest.mark.parametrize("name", ["question", "prompt"])
+def test_choices_may_be_columns(columns: dict[str, Any], name: str) -> None:
+    row = {name: "Colour?", **columns}
+    assert turns(row) == [("user", "Colour?\nA. red\nB. blue"), ("assistant", "B. blue")]
+
+
+def test_context_may_be_a_list_of_texts_and_what_is_none_is_said() -> None:
+    row: dict[str, Any] = {
+        "question": "Who?",
+        "documents": ["Ann came.", "Bob left."],
+        "answer": "A",
+    }
+    assert turns(row)[0] == ("user", "Ann came.\nBob left.\n\nWho?")
+    result = read({"question": "Who?", "documents": [{"id": 1}], "answer": "A"})
+    [finding] = result.findings
+    assert (finding.grade, finding.kind) == ("warning", "unused-text")
+    assert result.conversations[0].messages[0].content == "Who?"
+
+
+def test_an_explanation_beside_an_answer_is_not_dropped_in_silence() -> None:
+    result = read({"question": "Who?", "answer": "A", "rationale": "Since.", "cot": "Hm."})
+    assert result.conversations[0].messages[-1] == Message("assistant", "A", "Hm.")
+    assert [(item.grade, item.kind) for item in result.findings] == [("warning", "unused-text")]
+
+
+@pytest.mark.parametrize("name", ["systemPrompt", "sys", "system_instruction"])
+def test_the_system_text_of_a_pair_has_several_names(name: str) -> None:
+    assert turns({"question": "Q", "answer": "A", name: "S"})[0] == ("system", "S")
+
+
+@pytest.mark.parametrize("none", ["<noinput>", "Noinput", "No input"])
+def test_an_input_that_says_there_is_none_is_none(none: str) -> None:
+    row = {"instruction": "Hi", "input": none, "output": "Ho"}
+    assert turns(row)[0] == ("user", "Hi")
+    assert notes(row) == ["no-input"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"query": "c", "response": "d"},
+        {"prompt": "c", "completion": "d"},
+        {"question": "c", "answer": "d"},
+        {"inputs": "c", "targets": "d"},
+        {"prompt": "c", "chosen": "d", "rejected": "e"},
+    ],
+)
+def test_history_stands_before_every_kind_of_prompt(row: dict[str, Any]) -> None:
+    assert turns({**row, "history": [["a", "b"]], "system": "s"}) == [
+        ("system", "s"),
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", "c"),
+        ("assistant", "d"),
+    ]
+
+
+def test_several_texts_as_a_prompt_are_not_taken_for_turns() -> None:
+    [finding] = read({"input": ["a", "b"], "output": "c"}).findings
+    assert (finding.kind, finding.left_out) == ("malformed", True)
+    assert turns({"input": ["a"], "output": "c"})[0] == ("user", "a")
+
+
 def test_prompts_take_their_context_and_input_along() -> None:
     row = {"query": "Who?", "context": "Ann came.", "response": "Ann"}
     assert turns(row)[0] == ("user", "Ann came.\n\nWho?")
@@ -562,6 +634,14 @@ def test_a_column_that_is_not_there_is_named() -> None:
     assert finding.message == "`completion` (column `reply`) is missing"
 
 
+def test_a_name_whose_column_is_not_there_does_not_fall_back_to_its_own_key() -> None:
+    row = {"question": "Hi", "answer": "old", "good_answer": "Ho"}
+    [finding] = read(row, columns={"answer": "god_answer"}).findings
+    assert (finding.grade, finding.left_out) == ("error", True)
+    assert finding.message == "`answer` (column `god_answer`) is missing"
+    assert turns(row, columns={"answer": "good_answer"})[-1] == ("assistant", "Ho")
+
+
 def test_columns_of_another_format_are_refused_with_the_formats_own() -> None:
     source = SourceConfig(path="rows.jsonl", format="alpaca", columns={"answer": "x"})
     with pytest.raises(RequestError, match=r"`answer`, which the format alpaca") as caught:
@@ -611,3 +691,127 @@ def test_a_forced_format_does_not_guess_another() -> None:
         [finding] = read(row, format=name).findings
         assert (finding.kind, finding.left_out) == ("malformed", True)
         assert "is missing" in finding.message
+
+
+def test_a_long_run_of_empty_lines_is_read_in_no_time() -> None:
+    for prompt in ("\n" * 300_000 + "x", "\n \n" * 100_000 + "x", "Human: a\n\n" * 30_000):
+        began = time.monotonic()
+        read({"prompt": prompt, "completion": "A."})
+        read({"text": prompt})
+        assert time.monotonic() - began < 5
+
+
+def test_pairs_of_a_role_and_its_text_are_messages() -> None:
+    for names in (("system", "user", "assistant"), ("system", "human", "ai")):
+        row = {"messages": [[name, name[0]] for name in names]}
+        said = [message.role for message in conversation(row).messages]
+        assert said == ["system", "user", "assistant"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "### Human: a### Assistant: b",
+        "### Human: a\n### Assistant: b\n",
+        "Human: a\nAssistant: b",
+        "\n\nHuman: a\n\nAssistant: b",
+        "USER: a\nASSISTANT: b",
+        "### Instruction:\na\n\n### Response:\nb",
+        "Below is an instruction that describes a task. Answer.\n\n### Instruction:\na\n\n"
+        "### Response:\nb",
+    ],
+)
+def test_a_text_that_is_a_dialogue_from_its_first_line_on_is_read_as_one(text: str) -> None:
+    assert turns({"text": text}) == [("user", "a"), ("assistant", "b")]
+    [whole] = read({"text": text}, format="text").conversations
+    assert whole.text == text
+
+
+def test_a_text_with_a_template_that_is_no_clear_dialogue_is_learned_with_a_warning() -> None:
+    for text in (
+        "Once.\n### Human: a\n### Assistant: b",
+        "### Human: a\n### Human: b\n### Assistant: c",
+        "User: a\nUser: b\nAssistant: c",
+        "### Instruction:\na\n### Response:\nb\n### Instruction:\nc\n### Response:\nd",
+    ):
+        result = read({"text": text})
+        assert [finding.kind for finding in result.findings] == ["rendered"]
+        assert result.conversations[0].text == text
+    assert notes({"text": "A user: one who uses.\n\n### Responses\n\nThe assistant: none."}) == []
+
+
+def test_a_prompt_within_a_template_is_taken_out_of_it_or_warned_about() -> None:
+    for prompt in ("User: Hi\nAssistant:", "### Instruction:\nHi\n\n### Response:\n"):
+        assert turns({"prompt": prompt, "completion": "Ho"}) == [
+            ("user", "Hi"),
+            ("assistant", "Ho"),
+        ]
+    row = {"prompt": "Hi\n### Response:", "completion": "Ho"}
+    assert notes(row) == ["rendered"]
+    row = {"prompt": "Human: Hi\nAssistant: Ho\n\nHow polite is this?", "completion": "Very."}
+    assert turns(row)[0] == ("user", row["prompt"])
+
+
+def test_messages_written_as_json_text_are_messages() -> None:
+    row = {"prompt": json.dumps([Q]), "completion": json.dumps([A])}
+    assert turns(row) == [("user", "Hi"), ("assistant", "Ho")]
+    row = {"prompt": '[{"a": 1}]', "completion": '{"b": 2}'}
+    assert turns(row) == [("user", '[{"a": 1}]'), ("assistant", '{"b": 2}')]
+
+
+def test_a_label_in_words_says_whether_an_answer_is_desirable() -> None:
+    for label, meant in (("desirable", True), ("Undesirable", False), ("rejected", False)):
+        result = read({"prompt": "Hi", "completion": "Ho", "label": label})
+        assert (result.format, result.conversations[0].label) == ("kto", meant)
+
+
+def test_a_message_may_say_by_loss_whether_it_is_learned() -> None:
+    row = {"messages": [Q, {**A, "loss": False}, Q, {**A, "loss": True}]}
+    assert [message.weight for message in conversation(row).messages] == [None, 0, None, 1]
+    assert read({"messages": [Q, {**A, "loss": 2.3}]}).ignored == ["messages.loss"]
+
+
+def test_a_row_may_say_whether_and_how_much_it_is_learned() -> None:
+    row = {"prompt": "Hi", "completion": "Ho"}
+    assert conversation({**row, "weight": 0.5}).messages[1].weight == 0.5
+    assert not read({**row, "train": False}).conversations
+    assert conversation({**row, "train": True}).messages[1].weight is None
+    assert notes({**row, "is_correct": False}) == ["judged"]
+    assert notes({**row, "is_correct": True}) == []
+
+
+def test_a_worse_answer_may_stand_beside_messages() -> None:
+    for worse in ({"rejected_response": "No"}, {"rejected_messages": [Q, {**A, "content": "No"}]}):
+        result = read({"messages": [Q, A], **worse})
+        assert result.format == "preference"
+        [one] = result.conversations
+        assert [message.content for message in (*one.messages, *one.rejected)] == ["Hi", "Ho", "No"]
+
+
+def test_an_answer_beside_messages_that_end_with_a_question_is_their_last() -> None:
+    for key in ("completion", "response", "target"):
+        row = {"messages": [Q, A, {**Q, "content": "c"}], key: "d"}
+        assert turns(row)[2:] == [("user", "c"), ("assistant", "d")]
+
+
+def test_context_and_instructions_beside_messages_are_used() -> None:
+    assert turns({"messages": [Q, A], "context": "c"})[0] == ("user", "c\n\nHi")
+    for key in ("system_instruction", "instructions"):
+        assert turns({"messages": [Q, A], key: "s"})[0] == ("system", "s")
+
+
+def test_tags_that_a_template_writes_around_calls_and_results_are_taken_off() -> None:
+    call = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+    row = {
+        "messages": [
+            Q,
+            {"role": "assistant", "content": f"So.\n{call}\n{call}"},
+            {"role": "tool", "content": '<tool_response>\n{"b": 2}\n</tool_response>'},
+            A,
+        ]
+    }
+    messages = conversation(row).messages
+    assert messages[1] == Message("assistant", "So.", tool_calls=(ToolCall("f", {"a": 1}),) * 2)
+    assert messages[2] == Message("tool", '{"b": 2}')
+    row = {"messages": [Q, {"role": "assistant", "content": "<tool_call>f(1)</tool_call>"}]}
+    assert conversation(row).messages[1].content == "<tool_call>f(1)</tool_call>"

@@ -121,7 +121,7 @@ HI_HO = {
     ),
     "sciq": (
         "question",
-        {"question": "Hi", "distractor1": "a", "correct_answer": "Ho", "support": "…"},
+        {"question": "Hi", "distractor1": "a", "correct_answer": "Ho", "support": ""},
     ),
     "nq_open": ("question", {"question": "Hi", "answer": ["Ho", "Hoo"]}),
     "trivia_qa": ("question", {"question": "Hi", "answer": {"value": "Ho", "aliases": ["x"]}}),

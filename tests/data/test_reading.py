@@ -47,6 +47,15 @@ def test_a_file_gives_its_conversations_and_then_its_summary(tmp_path: Path) -> 
     )
 
 
+def test_a_column_that_no_row_has_is_refused_with_what_they_have(tmp_path: Path) -> None:
+    file = write(tmp_path, HI_HO, HI_HO)
+    with pytest.raises(RequestError, match="has the key `contxt`") as caught:
+        read(file, columns={"input": "contxt"})
+    assert "`instruction`, `output`" in caught.value.hint
+    file = write(tmp_path, HI_HO, {**HI_HO, "extra": "x"})
+    assert summary(read(file, columns={"input": "extra"})).conversations == 2
+
+
 def test_reading_streams(tmp_path: Path) -> None:
     stream = reading.read(SourceConfig(path=str(write(tmp_path, *[HI_HO] * 100))))
     assert isinstance(next(stream), Conversation)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgetune.config import DataConfig, RunConfig, SourceConfig
 from edgetune.data import reading, report
-from edgetune.data.checks.contents import control_texts, placeholders
+from edgetune.data.checks.contents import control_texts, missing_values, placeholders
 from edgetune.data.checks.lengths import histogram, summarize
 from edgetune.data.conversation import Conversation, Finding, Message, ToolCall
 from edgetune.data.inspection import inspect
@@ -225,3 +225,21 @@ def test_findings_given_beside_the_rows_are_in_the_report() -> None:
     found = report.examine(ROWS, findings=[given], files=[{"use": "train", "rows": 9}])
     assert kinds(found) == [("bom", 0)]
     assert found["rows"] == 9
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "number"),
+    [
+        ("Say it.", "nan", 1),
+        ("Say it.", "None", 1),
+        ("Say it.", "None of them.", 0),
+        ("Is there one?", "none", 0),
+        ("Sum it up.\n<noinput>", "Fine.", 1),
+        ("Sum it up.\n\nNoinput", "Fine.", 1),
+        ("What does nan mean?", "Not a number.", 0),
+    ],
+)
+def test_missing_values_written_as_text_are_found(asked: str, answered: str, number: int) -> None:
+    said = row(1, ("user", asked), ("assistant", answered))
+    assert len(missing_values(said)) == number
+    assert kinds(report.examine([said])) == [("no-value", 1)] * number

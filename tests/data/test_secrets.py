@@ -25,6 +25,22 @@ SECRETS = [
     ("Stripe key", "sk_live_" + _MIXED[:24]),
     ("Hugging Face token", "hf_" + _MIXED[:34]),
     ("npm token", "npm_" + _MIXED[:36]),
+    ("Google OAuth secret", "GOCSPX-" + _MIXED[:28]),
+    ("Telegram bot token", "1234567890:AA" + _MIXED[:33]),
+    ("Discord bot token", "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"),
+    ("Docker token", "dckr_pat_" + _MIXED[:27]),
+    ("Mailgun key", "key-" + "0a1b2c3d4e5f6789" * 2),
+    ("Twilio key", "SK" + "0a1b2c3d4e5f6789" * 2),
+    ("New Relic key", "NRAK-" + _MIXED[:27].upper()),
+    ("Notion token", "secret_" + _MIXED + "u1V"),
+    ("Notion token", "ntn_" + _MIXED + "u1V2w3"),
+    ("NVIDIA key", "nvapi-" + (_MIXED * 2)[:64]),
+    ("Perplexity key", "pplx-" + (_MIXED * 2)[:48]),
+    ("Replicate token", "r8_" + _MIXED[:37]),
+    ("Linear key", "lin_api_" + _MIXED),
+    ("Terraform token", _MIXED[:14] + ".atlasv1." + (_MIXED * 2)[:67]),
+    ("Vault token", "hvs." + _MIXED),
+    ("age key", "AGE-SECRET-KEY-1" + (_MIXED * 2)[:58].upper()),
     ("PyPI token", "pypi-AgEIcHlwaS5vcmc" + _MIXED * 2),
     (
         "JSON web token",
@@ -33,6 +49,7 @@ SECRETS = [
 ]
 PERSONAL = [
     ("e-mail address", "jane.doe@gmail.com"),
+    ("e-mail address", "bob_jones(at)gmail(dot)com"),
     ("payment card number", "4111 1111 1111 1111"),
     ("payment card number", "4111111111111111"),
     ("payment card number", "5500-0000-0000-0004"),
@@ -109,7 +126,14 @@ def test_what_only_looks_alike_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["alice@example.com", "bob@mail.example.org", "boss@company.com", "(555) 223-4567"]
+    "value",
+    [
+        "alice@example.com",
+        "bob@mail.example.org",
+        "boss@company.com",
+        "(555) 223-4567",
+        "123-45-6789",
+    ],
 )
 def test_what_is_reserved_for_examples_is_marked_as_such(value: str) -> None:
     [found] = find_secrets(f"Write to {value}.")

@@ -58,7 +58,34 @@ def test_a_byte_order_mark_and_windows_line_ends_are_said_once(tmp_path: Path) -
 
 def test_a_byte_order_mark_between_joined_files_does_no_harm(tmp_path: Path) -> None:
     file = write(tmp_path, b'{"a": 1}\n\xef\xbb\xbf{"a": 2}\n')
-    assert read(file) == ([(1, {"a": 1}), (2, {"a": 2})], [])
+    values, findings = read(file)
+    assert values == [(1, {"a": 1}), (2, {"a": 2})]
+    assert [finding[:3] for finding in findings] == [("note", "bom", 2)]
+
+
+def test_a_few_windows_line_ends_are_not_said_of_all_lines(tmp_path: Path) -> None:
+    for text, said in (
+        (b'{"a": 1}\r\n{"a": 2}\n', "some of its lines end"),
+        (b'{"a": 1}\r\n', "its"),
+    ):
+        [(_, kind, _, message)] = read(write(tmp_path, text))[1]
+        assert kind == "crlf"
+        assert message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "I", "instances": [{"input": "in", "output": "out"}]},
+        {"prompt": "P", "completion": "C", "examples": [{"a": 1}]},
+        {"rows": [{"a": 1}], "question": "Q", "answer": "A"},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_row_with_a_list_of_such_a_name_is_not_unwrapped(
+    tmp_path: Path, row: dict[str, Any], indent: int | None
+) -> None:
+    assert read(write(tmp_path, json.dumps(row, indent=indent))) == ([(1, row)], [])
 
 
 def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
@@ -82,7 +109,8 @@ def test_every_layout_gives_back_the_same_rows(
         return
     folder = tmp_path_factory.mktemp("rows")
     assert [value for _, value in read(write(folder, text))[0]] == rows
-    objects = [{"value": row} for row in rows]
+    # With a second key no object is a table of columns.
+    objects = [{"value": row, "n": 1} for row in rows]
     lines = "\n".join(json.dumps(row, ensure_ascii=escape) for row in objects)
     assert [value for _, value in read(write(folder, lines))[0]] == objects
     pretty = "\n".join(json.dumps(row, ensure_ascii=escape, indent=2) for row in objects)

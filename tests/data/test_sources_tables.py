@@ -218,9 +218,17 @@ def test_values_that_json_lacks_become_what_it_has(tmp_path: Path) -> None:
     assert values[1][1]["bytes"] is None
     assert values[1][1]["number"] is None
     assert sorted(finding[:3] for finding in findings) == [
-        ("warning", "binary", 2),
+        ("note", "binary", 2),
         ("warning", "not-a-number", 2),
     ]
+
+
+def test_calls_in_parquet_have_only_their_own_arguments(tmp_path: Path) -> None:
+    calls = [{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": {"b": {"c": "x"}}}]
+    messages = [[{"role": "assistant", "content": None, "tool_calls": [call]}] for call in calls]
+    values, findings = read(parquet(tmp_path, {"messages": messages}))
+    assert findings == []
+    assert [value["messages"] for _, value in values] == messages
 
 
 def test_text_in_parquet_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:

@@ -97,10 +97,22 @@ def test_yaml_values_are_text_as_written(tmp_path: Path) -> None:
     file = tmp_path / "task.yaml"
     file.write_text(
         "task: t\ntemplates: [{prompt: '{q}', answer: '{a}'}]\n"
-        "rows: [{q: 1e3, a: no}, {q: 2020-01-01, a: null}, {q: 007, a: 'ü'}]\n",
+        "rows: [{q: 1e3, a: no}, {q: 2020-01-01, a: 'null'}, {q: 007, a: 'ü'}]\n",
         encoding="utf-8",
     )
     assert rendered(file) == [("1e3", "no"), ("2020-01-01", "null"), ("007", "ü")]
+
+
+@pytest.mark.parametrize("null", ["null", "~"])
+def test_null_in_yaml_is_no_word(tmp_path: Path, null: str) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text(
+        "task: t\ntemplates: [{prompt: '{q}', answer: '{a}'}]\n"
+        f"rows: [{{q: x, a: {null}}}, {{q: y, a: z}}]\n"
+    )
+    conversations, findings, _ = parts(file)
+    assert [one.messages[0].content for one in conversations] == ["y"]
+    assert ["empty (null)" in finding.message for finding in findings] == [True]
 
 
 def test_json_rows_know_their_lines(tmp_path: Path) -> None:

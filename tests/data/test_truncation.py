@@ -41,6 +41,14 @@ def cut_off(answers: list[str], group: str = "") -> dict[int, str]:
         ("<think>Let me see. The number", "opens <think> and does not close it"),
         ("1. Apples\n2. Pears\n3.", "ends with an empty list item"),
         ("So we have \\begin{align} x = 3", "opens a LaTeX environment"),
+        ("Half of 48 clips is 48/2 = <<48/2=", "ends inside a calculation"),
+        ("She sold 48 clips and then 24, so 48 + ", "ends in the middle of a calculation"),
+        ("She sold 72 clips in all and earned 72 * 2 = $", "ends in the middle of a calculation"),
+        (
+            "1. Eat well every single day.\n2. Sleep for eight hours or more.\n"
+            "3. Walk to work in the morning.\n4. Regularly drink",
+            "ends in the middle of a list item",
+        ),
     ],
 )
 def test_an_ending_that_is_never_whole_is_found_without_any_other_answer(
@@ -180,3 +188,30 @@ def test_most_real_answers_cut_in_the_middle_are_found(shared_data: Path) -> Non
         answers[at] = " ".join(words[: len(words) // 2])
     found = cut_off(answers)
     assert sum(at in found for at in cut) >= 0.5 * len(cut)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The film is meant for people who are 18+",
+        "1. 3 + 4 =\n2. 5 + 6 =\n3. And what is 7 + 8 =",
+        "1. Eat well.\n2. Sleep.\n3. Walk.\n4. Rest",
+        "So 48/2 = <<48/2=24>>24",
+    ],
+)
+def test_sums_to_fill_in_and_short_items_are_whole(answer: str) -> None:
+    assert cut_off([answer]) == {}
+
+
+def test_a_sentence_behind_a_label_is_a_sentence() -> None:
+    cut = "Rationale: the town wanted to be reached by more of the people who live near that river"
+    assert 30 in cut_off([*PROSE, cut])
+
+
+def test_a_last_line_that_all_have_is_asked_of_answers_of_their_own_group_only() -> None:
+    truncation = Truncation()
+    for number in range(40):
+        truncation.add(f"It is {number}.\n#### {number}", number, "sums")
+        truncation.add("Yes, it is.", 100 + number, "talk")
+    truncation.add("It is 7.", 999, "sums")
+    assert [found.key for found in truncation.result()] == [999]

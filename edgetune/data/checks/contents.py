@@ -34,6 +34,8 @@ def check(conversation: Conversation, text: str) -> Iterator[Finding]:
         found["warning", "control-text"] = [
             f"{name} is written out as text, as if it were a control token" for name in names
         ]
+    if said := missing_values(conversation):
+        found["warning", "no-value"] = said
     for (grade, kind), said in found.items():
         more = f" and {len(said) - _MOST_NAMED} more" if len(said) > _MOST_NAMED else ""
         yield Finding(grade, kind, ", ".join(said[:_MOST_NAMED]) + more, file, line)
@@ -64,6 +66,27 @@ def placeholders(text: str) -> list[str]:
     if not found or _ABOUT_TEMPLATES.search(_PLACEHOLDER.sub("", text)):
         return []
     return list(found)
+
+
+# ---- missing values ----
+
+_MISSING = {"nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"}
+# How programs write that a cell is empty.
+_NO_INPUT = {"<noinput>", "<no input>", "noinput", "no input", "n/a", "nan", "null", "<na>"}
+
+
+def missing_values(conversation: Conversation) -> list[str]:
+    """Answers, and inputs at the end of a request, that only say that there is none."""
+    found = []
+    for message in conversation.messages:
+        content = message.content.strip()
+        if message.role == "assistant" and content in _MISSING:
+            found.append(f"the answer is only `{content}`, as programs write a missing value")
+        elif message.role == "user":
+            request, _, last = content.rpartition("\n")
+            if request and last.lower() in _NO_INPUT:
+                found.append(f"the request ends with `{last}`, which stands for no input")
+    return list(dict.fromkeys(found))
 
 
 # ---- control tokens ----

@@ -34,11 +34,16 @@ KINDS = {
     "system-not-first": "system message in the middle",
     "placeholder": "placeholder left in",
     "control-text": "control token written out",
+    "rendered": "already in a chat template",
+    "judged": "said to be wrong or unsafe",
     "duplicate": "repeats another row",
     "near-duplicate": "almost repeats another row",
+    "contradiction": "equal rows, opposite labels",
     "duplicate-key": "key given twice",
     "not-a-number": "NaN or infinity",
+    "no-value": "a missing value written as text",
     "no-group": "no group",
+    "unused-text": "text that is not used",
     "wrapped": "rows inside an object",
     "odd-characters": "odd characters",
     "bom": "byte order mark",
@@ -49,6 +54,8 @@ KINDS = {
     "choices": "an answer among choices",
     "unlike-pair": "no preference pair",
     "undesirable": "undesirable answer",
+    "no-input": "input that says there is none",
+    "binary": "bytes, not text",
     "empty-thinking": "empty reasoning",
     "ignored-keys": "keys that are not used",
     "unnamed-column": "column without a name",
@@ -85,7 +92,7 @@ def heading(group: list[dict[str, Any]]) -> str:
 def place(item: dict[str, Any]) -> str:
     """``file, line N``, what there is of it, or nothing where it is about all the data."""
     line = f"line {item['line']}" if item.get("line") else ""
-    return ", ".join(part for part in (item.get("file"), line) if part)
+    return ", ".join(part for part in (spoken(item.get("file") or ""), line) if part)
 
 
 def spoken(file: str) -> str:

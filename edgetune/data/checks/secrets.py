@@ -57,19 +57,19 @@ def find_secrets(text: str) -> list[Secret]:
 
 
 def _all(text: str) -> Iterator[tuple[str, GradeKind, str, bool]]:
-    for kind, value in _tokens(text):
+    for kind, value in (*_tokens(text), *_inner_tokens(text)):
         yield kind, "secret", value, False
     if "://" in text:
         for value in _url_passwords(text):
             yield "password in an address", "secret", value, False
     for kind, value in _assigned(text):
         yield kind, "secret", value, False
-    if "@" in text:
-        for value in _emails(text):
-            domain = value.rpartition("@")[2].lower()
+    if "@" in text or _SPELT_AT.search(text):
+        for value, domain in _emails(text):
             yield "e-mail address", "personal", value, _RESERVED.search(domain) is not None
     for kind, value in _numbers(text):
-        yield kind, "personal", value, kind == _TELEPHONE and _is_fiction(value)
+        made_up = value == _MADE_UP_SSN or (kind == _TELEPHONE and _is_fiction(value))
+        yield kind, "personal", value, made_up
 
 
 def masked(value: str) -> str:
@@ -102,6 +102,11 @@ _TOKENS: dict[str, tuple[tuple[str, str, re.Pattern[str]], ...]] = {
         ("Groq key", "gsk_", _token(r"gsk_[A-Za-z0-9]{30,100}")),
         ("Shopify token", "shpat_", _token(r"shpat_[A-Fa-f0-9]{32}")),
         ("DigitalOcean token", "dop_v1_", _token(r"dop_v1_[a-f0-9]{64}")),
+        ("Docker token", "dckr_pat_", _token(r"dckr_pat_[A-Za-z0-9_-]{20,64}")),
+        ("Linear key", "lin_api_", _token(r"lin_api_[A-Za-z0-9]{32,64}")),
+        ("Notion token", "secret_", _token(r"secret_[A-Za-z0-9]{43}(?![A-Za-z0-9])")),
+        ("Notion token", "ntn_", _token(r"ntn_[A-Za-z0-9]{40,60}(?![A-Za-z0-9])")),
+        ("Replicate token", "r8_", _token(r"r8_[A-Za-z0-9]{37}(?![A-Za-z0-9])")),
     ),
     "-": (
         ("Anthropic key", "sk-ant-", _token(r"sk-ant-[A-Za-z0-9_-]{16,200}")),
@@ -111,6 +116,12 @@ _TOKENS: dict[str, tuple[tuple[str, str, re.Pattern[str]], ...]] = {
         ("Slack token", "xapp-", _token(r"xapp-[A-Za-z0-9-]{20,250}")),
         ("PyPI token", "pypi-", _token(r"pypi-[A-Za-z0-9_-]{40,250}")),
         ("xAI key", "xai-", _token(r"xai-[A-Za-z0-9]{40,120}")),
+        ("Google OAuth secret", "GOCSPX-", _token(r"GOCSPX-[A-Za-z0-9_-]{20,40}")),
+        ("Mailgun key", "key-", _token(r"key-[a-f0-9]{32}(?![A-Za-z0-9])")),
+        ("New Relic key", "NRAK-", _token(r"NRAK-[A-Z0-9]{27}(?![A-Za-z0-9])")),
+        ("NVIDIA key", "nvapi-", _token(r"nvapi-[A-Za-z0-9_-]{60,80}")),
+        ("Perplexity key", "pplx-", _token(r"pplx-[A-Za-z0-9]{40,64}")),
+        ("age key", "AGE-SECRET-KEY-1", _token(r"AGE-SECRET-KEY-1[A-Z0-9]{58}(?![A-Za-z0-9])")),
         (
             "private key",
             "-----BEGIN ",
@@ -130,6 +141,8 @@ _TOKENS: dict[str, tuple[tuple[str, str, re.Pattern[str]], ...]] = {
             re.compile(r"hooks\.slack\.com/services/[A-Za-z0-9]{5,20}/[A-Za-z0-9]{5,20}/\w{10,60}"),
         ),
         ("SendGrid key", "SG.", _token(r"SG\.[A-Za-z0-9_-]{16,40}\.[A-Za-z0-9_-]{16,80}")),
+        ("Twilio key", "SK", _token(r"SK[a-f0-9]{32}(?![A-Za-z0-9])")),
+        ("Vault token", "hvs.", _token(r"hvs\.[A-Za-z0-9_-]{24,250}")),
         ("Databricks token", "dapi", _token(r"dapi[a-f0-9]{32}")),
         (
             "Azure storage key",
@@ -145,6 +158,16 @@ _TOKENS: dict[str, tuple[tuple[str, str, re.Pattern[str]], ...]] = {
 }
 # A character without which none of the group can stand; then (kind, the characters it begins
 # with, its whole): the pattern is matched where those stand.
+_INNER = (
+    ("Terraform token", ".atlasv1.", re.compile(_EDGE + r"[A-Za-z0-9]{14}\.atlasv1\.[\w-]{60,80}")),
+    ("Telegram bot token", ":AA", re.compile(_EDGE + r"\d{8,10}:AA[\w-]{33}(?![\w-])")),
+    (
+        "Discord bot token",
+        ".",
+        re.compile(_EDGE + r"[MNO][A-Za-z\d]{23,27}\.[\w-]{6}\.[\w-]{27,38}(?![\w.-])"),
+    ),
+)
+# The same of keys that begin with letters or digits of their own.
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
@@ -158,6 +181,14 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
                 if match and not _is_stand_in(match[0][len(prefix) :]):
                     yield kind, match[0]
                 at = text.find(prefix, match.end() if match else at + len(prefix))
+
+
+def _inner_tokens(text: str) -> Iterator[tuple[str, str]]:
+    for kind, needed, pattern in _INNER:
+        if needed in text:
+            for match in pattern.finditer(text):
+                if _is_key(match[0].replace(":", "-")) and _entropy(match[0]) >= 3.5:
+                    yield kind, match[0]
 
 
 def _is_stand_in(rest: str) -> bool:
@@ -281,6 +312,14 @@ def _url_passwords(text: str) -> Iterator[str]:
 _DOMAIN = re.compile(
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,6}[A-Za-z]{2,24})(?![A-Za-z0-9_@-])"
 )
+_SPELT_AT = re.compile(r"[(\[] ?at ?[)\]]", re.IGNORECASE)
+_SPELT_DOMAIN = re.compile(
+    r" ?[(\[] ?at ?[)\]] ?((?:[A-Za-z0-9][A-Za-z0-9-]{0,62}(?: ?[(\[] ?dot ?[)\]] ?|\.)){1,6}"
+    r"[A-Za-z]{2,24})(?![A-Za-z0-9_@-])",
+    re.IGNORECASE,
+)
+_SPELT_DOT = re.compile(r" ?[(\[] ?dot ?[)\]] ?", re.IGNORECASE)
+# name(at)gmail(dot)com
 _LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-"
 _RESERVED = re.compile(
     r"(?:^|\.)(?:example[\w-]*\.\w+|[\w-]+\.(?:example|test|invalid|localhost|local))$"
@@ -294,11 +333,12 @@ _FILES = {
 _NO_PERSONS = {"git", "your", "you", "user", "username", "name", "yourname", "email", "youremail"}
 
 
-def _emails(text: str) -> Iterator[str]:
-    for match in _DOMAIN.finditer(text):
+def _emails(text: str) -> Iterator[tuple[str, str]]:
+    """Addresses as they are written, with their domains."""
+    for match in (*_DOMAIN.finditer(text), *_SPELT_DOMAIN.finditer(text)):
         before = text[max(0, match.start() - 64) : match.start()]
         local = before[len(before.rstrip(_LOCAL)) :].lstrip("._%+-")
-        domain = match[1].lower()
+        domain = _SPELT_DOT.sub(".", match[1]).lower()
         if (
             local
             and local.lower() not in _NO_PERSONS
@@ -306,7 +346,7 @@ def _emails(text: str) -> Iterator[str]:
             and domain.rpartition(".")[2] not in _FILES
             and not domain.startswith("your")
         ):
-            yield local + match[0]
+            yield local + match[0], domain
 
 
 # ---- numbers ----
@@ -319,6 +359,7 @@ _CARD = re.compile(
     rf"|\d{{4}}([ -])\d{{6}}\2\d{{4,5}}|\d{{13,19}}){_AFTER}"
 )
 _SSN = re.compile(rf"{_BEFORE}\d{{3}}-\d{{2}}-\d{{4}}{_AFTER}")
+_MADE_UP_SSN = "123-45-6789"
 _NORTH_AMERICA = re.compile(
     r"(?<![\w.,/-])(?:\+?1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d([ .-]))[2-9]\d\d[ .-]\d{4}" + _AFTER
 )

@@ -13,7 +13,7 @@ lines only, blocks and brackets counted in one pass.
 import json
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -98,8 +98,9 @@ class Truncation:
         self._count = 0
         self._longest = 0
         self._at_longest: list[tuple[int, Any, bool]] = []
-        self._marks: dict[str, int] = defaultdict(int)
-        self._unmarked: list[tuple[int, Any]] = []
+        self._answers: Counter[str] = Counter()
+        self._marks: Counter[tuple[str, str]] = Counter()
+        self._unmarked: list[tuple[int, Any, str]] = []
 
     def add(self, answer: str, key: Any, group: str = "") -> None:
         """``answer``: one assistant message, any string; ``key`` names it in the result.
@@ -110,6 +111,7 @@ class Truncation:
         if not text:
             return
         self._count += 1
+        self._answers[group] += 1
         ending = _ending(text)
         reason = certain(text)
         if reason:
@@ -121,9 +123,9 @@ class Truncation:
                 self._at_longest.append((self._count, key, ending.open_))
         mark = _MARK.match(_last_line(text))
         if mark:
-            self._marks[mark[0]] += 1
+            self._marks[group, mark[0]] += 1
         elif len(self._unmarked) < _MOST_OPEN:
-            self._unmarked.append((self._count, key))
+            self._unmarked.append((self._count, key, group))
         if ending.prose:
             sort = (group, ending.script, ending.short, ending.alone)
             self._habits[sort].add(len(text), ended=not ending.open_)
@@ -148,11 +150,12 @@ class Truncation:
                 found.setdefault(
                     at, CutOff(key, f"{reason} and ends openly, as {len(cap) - 1} others do")
                 )
-        for mark, count in self._marks.items():
-            if count >= max(20, _NEARLY_ALL * self._count):
+        for (group, mark), count in self._marks.items():
+            if count >= max(20, _NEARLY_ALL * self._answers[group]):
                 reason = f"lacks the last line of all others, which begins with {mark}"
-                for at, key in self._unmarked:
-                    found.setdefault(at, CutOff(key, reason))
+                for at, key, own in self._unmarked:
+                    if own == group:
+                        found.setdefault(at, CutOff(key, reason))
         return [found[at] for at in sorted(found)]
 
     def _is_broken_by(self, open_: _Open) -> bool:
@@ -269,6 +272,13 @@ def _open_end(answer: str) -> str:
     if _EMPTY_ITEM.fullmatch(line):
         before = _last_line(answer[: len(answer) - len(line)].rstrip())
         return "ends with an empty list item" if _ITEM.match(before) else ""
+    if _CALCULATION.search(answer[-100:]):
+        return "ends inside a calculation"
+    if len(words) < 4 and _ITEM.match(line) and _breaks_off(answer, line):
+        return "ends in the middle of a list item"
+    before = answer[: len(answer) - len(line)].rstrip()
+    if len(words) > 4 and _SUM.search(line[-100:]) and not before.endswith(("=", "+", "$")):
+        return "ends in the middle of a calculation"
     if len(words) < 3 or len(answer[-200:].split()) < 4 or _is_code(line):
         return ""
     last = line[-1]
@@ -287,12 +297,31 @@ def _open_end(answer: str) -> str:
     return ""
 
 
+_CALCULATION = re.compile(r"<<[\d.,$%+*/()= -]{0,60}$")
+# Grade-school answers write them as <<48/2=24>>.
+_SUM = re.compile(r"\d ?%? ?[-+*/=] ?\(?\$?$(?<!\d[-+*/])|[=+] ?\$$")
+# "18+" and "5/" may well be whole, "3 + " is not.
+
+
+def _breaks_off(answer: str, line: str) -> bool:
+    """Whether the three items before a last one of a word or two are sentences."""
+    if line[-1] in _STOPS:
+        return False
+    lines = [each.strip() for each in answer[-4000:].split("\n") if each.strip()][-4:-1]
+    return len(lines) == 3 and all(
+        _ITEM.match(each) and each.rstrip(_CLOSERS)[-1:] in _STOPS and len(each.split()) > 5
+        for each in lines
+    )
+
+
 # ---- endings that the others decide about ----
 
 _STOPS = frozenset(".!?…。！？｡।॥؟۔።։")
 _CLOSERS = "\"'”’»)]}*_`~】）」』›“"
 _ITEM = re.compile(r"(?:[-*•+–—·o►▪✓✔#>|]|\d{1,3}[.):]|[A-Za-z][.)]|\([A-Za-z\d]{1,3}\))[\s*]")
 _LABEL = re.compile(r"[^.!?]{0,40}:\s*\S")
+_LONG_ENTRY = 12
+# So many words behind a label are a sentence.
 _SIGNED = re.compile(r"[-–—~―]\s?[A-Z][\w.’']*(?:\s[\w.’']+){0,4}$")
 _CODE = re.compile(
     r"[{};=<>\\|]|\w\(|\(\)|^\s*(?:def|class|import|return|for|if|elif|while|with|print"
@@ -360,7 +389,11 @@ def _has_no_full_stop(text: str, line: str, words: list[str]) -> bool:
     long_words = [word for word in words if len(word) > 3]
     if sum(word[0].isupper() for word in long_words) > 0.6 * len(long_words):
         return True  # a title, names
-    if _LABEL.match(line) and not any(stop in line[:-1] for stop in (". ", "! ", "? ")):
+    if (
+        len(words) < _LONG_ENTRY
+        and _LABEL.match(line)
+        and not any(stop in line[:-1] for stop in (". ", "! ", "? "))
+    ):
         return True  # "Object: …", an entry of some list
     before = text[: len(text) - len(line)]
     previous = before.rstrip(" \t\r\n")

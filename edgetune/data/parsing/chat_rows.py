@@ -15,10 +15,24 @@ from edgetune.data.parsing.fields import (
     kind_of,
     list_of,
 )
-from edgetune.data.parsing.message_rows import assistant, is_message, read_messages
-from edgetune.data.parsing.pair_rows import asked, instructed, prompt_messages, with_system
+from edgetune.data.parsing.message_rows import MOST_WEIGHT, assistant, is_message, read_messages
+from edgetune.data.parsing.pair_rows import (
+    CONTEXT,
+    SYSTEM,
+    answer_messages,
+    asked,
+    earlier,
+    instructed,
+    prompt_messages,
+    with_system,
+)
 from edgetune.data.parsing.tool_rows import read_tools
-from edgetune.data.parsing.written_dialogues import is_dialogue, read_dialogue
+from edgetune.data.parsing.written_dialogues import (
+    is_dialogue,
+    is_open,
+    read_dialogue,
+    rendered_dialogue,
+)
 
 DIALOGUES = ("messages", "conversations", "conversation", "dialog", "dialogue", "contents")
 WRITTEN = "chat"
@@ -26,12 +40,20 @@ WRITTEN = "chat"
 CHOSEN = ("chosen", "chosen_response", "preferred_output", "response_j")
 REJECTED = ("rejected", "rejected_response", "non_preferred_output", "response_k")
 LABELS = ("label", "kto_tag")
+_GOOD = ("true", "1", "desirable", "good", "chosen")
+_BAD = ("false", "0", "undesirable", "bad", "rejected")
+_JUDGEMENTS = ("is_safe", "is_correct", "is_response_safe", "is_good", "correct")
+_ANSWERS = ("completion", "response", "target")
 _PROMPTS = ("prompt", "question", "instruction", "query", "input")
 
 
 def read_chat(fields: Fields) -> list[Conversation]:
     """A list of messages; perhaps ``tools``, ``system``, and a ``rejected`` last answer."""
-    name = dialogue_name(fields) or fields.name_of(*DIALOGUES) or DIALOGUES[0]
+    name = dialogue_name(fields) or fields.name_of(*DIALOGUES)
+    if not name and (messages := rendered_dialogue(fields.peek("text"), fields.said)):
+        fields.take("text")
+        return _conversation(fields, messages[:-1] if is_open(messages) else messages)
+    name = name or DIALOGUES[0]
     value = fields.need(name)
     if name == WRITTEN and isinstance(value, str):
         messages = read_dialogue(value, fields.said)
@@ -40,10 +62,9 @@ def read_chat(fields: Fields) -> list[Conversation]:
             value, fields.label(name), fields.said, fields.inner_ignored, texts=name != "messages"
         )
     rejected: tuple[Message, ...] = ()
-    if not any(fields.has(chosen) for chosen in CHOSEN) and isinstance(
-        fields.peek("rejected"), list | dict
-    ):
-        rejected = _answer(fields.take("rejected"), "`rejected`", fields)
+    messages = _with_context(_with_answer(messages, fields), fields)
+    if worse := worse_name(fields):
+        rejected = _answer(fields.take(worse), fields.label(worse), fields)
         if _is_whole(rejected) and rejected[: len(messages) - 1] == messages[:-1]:
             rejected = rejected[len(messages) - 1 :]
     [conversation] = _conversation(fields, messages, rejected)
@@ -57,6 +78,41 @@ def read_chat(fields: Fields) -> list[Conversation]:
         fields.said.append(Remark("note", "adjusted", remark))
         return [replace(conversation, tools=())]
     return [conversation]
+
+
+def _with_answer(messages: tuple[Message, ...], fields: Fields) -> tuple[Message, ...]:
+    """Messages that end with a question, with the answer that stands beside them."""
+    beside = fields.name_of(*_ANSWERS)
+    if not messages or messages[-1].role == "assistant" or is_empty(fields.peek(beside)):
+        return messages
+    return (*messages, *answer_messages(fields.take(beside), fields.label(beside), fields))
+
+
+def _with_context(messages: tuple[Message, ...], fields: Fields) -> tuple[Message, ...]:
+    """Messages with the context beside them above the first question, ``instructions`` in front."""
+    value = fields.peek(fields.name_of(*CONTEXT))
+    first = next((n for n, message in enumerate(messages) if message.role == "user"), None)
+    if first is not None and isinstance(value, str) and value.strip():
+        text = fields.text(*CONTEXT)
+        if text.strip() not in messages[first].content:
+            asked = replace(messages[first], content=f"{text}\n\n{messages[first].content}")
+            messages = (*messages[:first], asked, *messages[first + 1 :])
+    told = fields.peek("instructions")
+    system = fields.has(*SYSTEM) or any(message.role == "system" for message in messages)
+    if isinstance(told, str) and told.strip() and not system:
+        messages = (Message("system", fields.text("instructions")), *messages)
+    return messages
+
+
+def worse_name(fields: Fields) -> str:
+    """The name of the worse answer that stands beside messages ending with the better one."""
+    if any(fields.has(chosen) for chosen in CHOSEN):
+        return ""
+    for name in ("rejected", "rejected_response", "rejected_messages"):
+        value = fields.peek(name)
+        if isinstance(value, list | dict) or (isinstance(value, str) and value.strip()):
+            return name
+    return ""
 
 
 def is_sharegpt(value: Any) -> bool:
@@ -94,7 +150,7 @@ def read_preference(fields: Fields) -> list[Conversation]:
     rejected, rejected_what = fields.need(*REJECTED), fields.label(*REJECTED)
     better, worse = _answer(chosen, what, fields), _answer(rejected, rejected_what, fields)
     if not _is_whole(better):
-        prompt = _prompt(fields)
+        prompt = earlier(_prompt(fields), fields)
         better, worse = prompt + better, (worse if _is_whole(worse) else prompt + worse)
     elif not _is_whole(worse):
         raise BadRow(f"{what} is a whole dialogue and {rejected_what} is not")
@@ -120,10 +176,48 @@ def read_label(fields: Fields, numbers: bool = False) -> bool | None:
     value = fields.peek(fields.name_of(*LABELS))
     if isinstance(value, str):
         text = value.strip().lower()
-        value = {"true": True, "false": False, "1": 1, "0": 0}.get(text)
+        if text in ("0", "1"):
+            value = int(text)
+        elif text in (*_GOOD, *_BAD):
+            value = text in _GOOD
     if isinstance(value, bool) or (numbers and is_number(value) and value in (0, 1)):
         return bool(value)
     return None
+
+
+def with_judgements(drafts: list[Conversation], fields: Fields) -> list[Conversation]:
+    """Conversations with what a row says about learning it: ``train``, ``weight``, and, as a
+    warning, that its answer is not a right one. Raises BadRow for a row that is not to be
+    learned."""
+    if fields.peek("train") is False:
+        raise BadRow("`train` is false, so nothing of it is learned", "no-answer", "warning")
+    if fields.peek("train") is True:
+        fields.take("train")
+    for name in _JUDGEMENTS:
+        if fields.peek(name) is False:
+            fields.take(name)
+            remark = f"{fields.label(name)} is false, and the answer is learned all the same"
+            fields.said.append(Remark("warning", "judged", remark))
+    weight = fields.peek(fields.name_of("loss_weight", "weight"))
+    if not is_number(weight) or not 0 <= weight <= MOST_WEIGHT:
+        return drafts
+    fields.take("loss_weight", "weight")
+    if weight != 1:
+        label = fields.label("loss_weight", "weight")
+        remark = f"{label} says how much the row counts in the loss: {weight}"
+        fields.said.append(Remark("note", "adjusted", remark))
+    return [
+        replace(
+            draft,
+            messages=tuple(
+                replace(message, weight=float(weight))
+                if message.role == "assistant" and message.weight is None
+                else message
+                for message in draft.messages
+            ),
+        )
+        for draft in drafts
+    ]
 
 
 def _is_whole(messages: Sequence[Message]) -> bool:

@@ -63,8 +63,13 @@ class Fields:
     def __post_init__(self) -> None:
         names = _names(tuple(self.value))
         if self.columns:
+            # A name whose key the row lacks stands for nothing, not for a key of its own.
             taken = set(self.columns.values())
-            names = {name: key for name, key in names.items() if key not in taken}
+            names = {
+                name: key
+                for name, key in names.items()
+                if key not in taken and plain_name(name) not in self.columns
+            }
             names |= {name: key for name, key in self.columns.items() if key in self.value}
         self._names = names
 
@@ -104,9 +109,16 @@ class Fields:
     def need(self, *names: str) -> Any:
         """The value of the first of the names. Raises BadRow if there is none."""
         if not self.name_of(*names):
-            column = self.columns.get(names[0])
-            raise BadRow(f"`{names[0]}`{f' (column `{column}`)' if column else ''} is missing")
+            raise BadRow(f"{self.absent(*names) or f'`{names[0]}`'} is missing")
         return self.take(*names)
+
+    def absent(self, *names: str) -> str:
+        """The first of the names (of all, if none is given) whose column the row does not have,
+        with that column; "" if there is none."""
+        for name, key in self.columns.items():
+            if key not in self.value and (not names or name in names):
+                return f"`{name}` (column `{key}`)"
+        return ""
 
     def add(self, name: str, value: Any) -> None:
         """A value that stands elsewhere in the row."""

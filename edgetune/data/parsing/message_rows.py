@@ -31,7 +31,7 @@ from edgetune.data.parsing.fields import (
     plain_name,
     shown,
 )
-from edgetune.data.parsing.tool_rows import read_calls
+from edgetune.data.parsing.tool_rows import read_calls, tagged_calls, tagged_results
 
 ROLE_NAMES = {
     "system": "system",
@@ -75,9 +75,11 @@ PAIRS = (
 _CONTENT = ("content", "value", "text", "parts")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _WEIGHTS = ("train", "loss_weight", "weight", "training")
+_LOSS = "loss"
+"""Whether a message is learned, as true or false; as a number it may be a measured loss."""
 _READ = {*_WEIGHTS, "role", "from", "name", "tool_call_id", "tool_calls", "function_call"}
 _UNREADABLE = ("image", "images", "image_url", "audio", "video", "videos", "file", "files")
-_MOST_WEIGHT = 1000
+MOST_WEIGHT = 1000
 _THINK = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
 _EMPTY_THINKING = Remark(
     "note", "empty-thinking", "an empty <think> block is left to the chat template to write"
@@ -95,6 +97,8 @@ def read_messages(
     if not isinstance(value, list):
         raise BadRow(f"{what} is {kind_of(value)}, not a list")
     name = what.strip("`")
+    if value and all(_is_role_and_text(item) for item in value):
+        value = [{"role": role, "content": text} for role, text in value]
     messages: list[Message] = []
     for number, item in enumerate(value, 1):
         if isinstance(item, dict) and ("role" in item or "from" in item):
@@ -147,6 +151,15 @@ def _looks_like_json(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip()[:1] == "["
 
 
+def _is_role_and_text(item: Any) -> bool:
+    return (
+        isinstance(item, list)
+        and len(item) == 2
+        and isinstance(item[0], str)
+        and plain_name(item[0]) in ROLE_NAMES
+    )
+
+
 def _pair_of(item: Any) -> tuple[Any, Any] | None:
     if isinstance(item, list) and len(item) == 2:
         return item[0], item[1]
@@ -177,6 +190,8 @@ def _read_item(item: dict[str, Any], what: str, messages: list[Message], said: S
 def _unused(item: dict[str, Any], messages: Sequence[Message]) -> Iterator[str]:
     """Keys of a message that say something and were not read."""
     used = _READ | {_content_key(item)}
+    if isinstance(item.get(_LOSS), bool):
+        used.add(_LOSS)
     if messages and messages[-1].role == "assistant":
         used.update(_REASONING)
     return (key for key in item if key not in used and not is_empty(item[key]))
@@ -236,6 +251,10 @@ def _read_turn(item: dict[str, Any], role: str, said: Said) -> list[Message]:
         content, reasoning = split_thinking(content, said)
     if results and not content:
         return results
+    if role == "tool" and (texts := tagged_results(content)):
+        return [Message(role, text, "", (), name, call_id, weight) for text in texts]
+    if role == "assistant" and not calls:
+        content, calls = tagged_calls(content)
     return [*results, Message(role, content, reasoning, calls, name, call_id, weight)]
 
 
@@ -266,8 +285,9 @@ def _weight(item: dict[str, Any]) -> float | None:
         value = item.get(key)
         if value is None:
             continue
-        if isinstance(value, bool) or (is_number(value) and 0 <= value <= _MOST_WEIGHT):
+        if isinstance(value, bool) or (is_number(value) and 0 <= value <= MOST_WEIGHT):
             return float(value)
-        most = f"a number from 0 to {_MOST_WEIGHT}"
+        most = f"a number from 0 to {MOST_WEIGHT}"
         raise BadRow(f"`{key}` is to be true, false or {most}, not {shown(value)}")
-    return None
+    loss = item.get(_LOSS)
+    return float(loss) if isinstance(loss, bool) else None

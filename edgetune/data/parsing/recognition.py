@@ -10,7 +10,8 @@
 7. *flan*: ``inputs`` and ``targets``
 8. *question*: ``question``, perhaps ``context`` or ``choices``, and ``answer``
 9. *completion*: ``prompt`` and ``completion``, or one of the other pairs of ``COMPLETIONS``
-10. *text*: ``text``, with nothing beside it that it could be the prompt of
+10. *text*: ``text``, with nothing beside it that it could be the prompt of;
+    *chat* if it is a dialogue from its first line on
 
 Keys count in any case (``Question``); null is as good as absent. Every row may name its ``task``.
 A row that fits no rule is refused with its keys: nothing is guessed.
@@ -26,10 +27,12 @@ from edgetune.data.parsing.chat_rows import (
     WRITTEN,
     dialogue_name,
     read_label,
+    worse_name,
 )
 from edgetune.data.parsing.fields import BadRow, Fields, is_empty, is_number, list_of, plain_name
 from edgetune.data.parsing.message_rows import is_message
 from edgetune.data.parsing.pair_rows import ANSWERS, CONTEXT, FLAN, QUESTIONS, completion_names
+from edgetune.data.parsing.written_dialogues import rendered_dialogue
 
 _ABOUT_WORDS = """
 category subcategory subtask _id id idx index row row_id uid uuid guid key qid q_id
@@ -60,7 +63,7 @@ def recognize(fields: Fields) -> str:
         raise BadRow(f"it has {fields.label(images)}, and only text is read", "format")
     if fields.has(*CHOSEN) and fields.has(*REJECTED):
         return "preference"
-    if fields.has("messages") and isinstance(fields.peek("rejected"), list | dict):
+    if fields.has("messages") and worse_name(fields):
         return "preference"
     name = base_format(fields)
     if name in ("text", "seed-tasks"):
@@ -74,6 +77,15 @@ def recognize(fields: Fields) -> str:
             "format",
         )
     return "kto" if read_label(fields) is not None else name
+
+
+def is_row(value: dict[str, Any]) -> bool:
+    """Whether an object is surely a row, and not one that holds the rows of a file in a list
+    (which may say something about them in a ``text``)."""
+    try:
+        return recognize(Fields(value)) != "text"
+    except BadRow:
+        return False
 
 
 def base_format(fields: Fields) -> str:
@@ -141,7 +153,8 @@ def _is_sharegpt(name: str, value: Any) -> bool:
 
 
 def _text_format(fields: Fields) -> str:
-    """``text``, unless it stands beside what may be its answer or its class."""
+    """``text``, unless it is a whole dialogue, or stands beside what may be its answer or its
+    class."""
     for key, value in fields.value.items():
         name = plain_name(key)
         if name in ("text", "task") or is_empty(value):
@@ -153,13 +166,22 @@ def _text_format(fields: Fields) -> str:
                 "to learn `text` alone, or name the columns of prompt and answer",
                 "format",
             )
-    return "text"
+    return "chat" if rendered_dialogue(fields.peek("text"), []) else "text"
 
 
 def _no_format(fields: Fields) -> str:
+    if absent := fields.absent():
+        return f"{absent} is missing"
     keys = ", ".join(f"`{key}`" for key in list(fields.value)[:20]) or "none at all"
     keys += ", …" if len(fields.value) > 20 else ""
     prompt = fields.name_of(*_SHORT_PROMPTS)
     if prompt and fields.has(prompt):
+        judged = fields.name_of(*CHOSEN, *REJECTED)
+        if fields.has(judged):
+            other = "rejected" if judged in CHOSEN else "chosen"
+            return (
+                f"it has {fields.label(judged)} but no `{other}`, so it is no preference pair; its "
+                f"keys are {keys}"
+            )
         return f"it has {fields.label(prompt)} but no answer to it; its keys are {keys}"
     return f"its format is not known; its keys are {keys}"

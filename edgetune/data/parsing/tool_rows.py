@@ -1,5 +1,6 @@
 """Tools and calls of tools, in the shapes that data files have them."""
 
+import re
 from typing import Any
 
 from edgetune.data.conversation import ToolCall
@@ -77,3 +78,35 @@ def _call(item: Any, what: str) -> ToolCall:
     if identity is not None and not isinstance(identity, str):
         raise BadRow(f"{what} has an `id` that is {kind_of(identity)}, not text")
     return ToolCall(name, arguments, identity or "")
+
+
+# ---- Hermes: tags that the chat template writes ----
+
+_CALL, _CALL_END = "<tool_call>", "</tool_call>"
+_RESULTS = re.compile(r"<tool_response>((?:(?!</?tool_response>).)*)</tool_response>", re.DOTALL)
+
+
+def tagged_results(text: str) -> list[str]:
+    """What tools gave back, without the ``<tool_response>`` tags around it; nothing for a text
+    that has more than those."""
+    if "<tool_response>" not in text or _RESULTS.sub("", text).strip():
+        return []
+    return [found.strip() for found in _RESULTS.findall(text)]
+
+
+def tagged_calls(text: str) -> tuple[str, tuple[ToolCall, ...]]:
+    """An answer without the ``<tool_call>`` blocks at its end, and the calls in them; the whole
+    answer and none where one of them is no call in JSON."""
+    if not text.rstrip().endswith(_CALL_END):
+        return text, ()
+    before, *blocks = text.split(_CALL)
+    calls: list[ToolCall] = []
+    for block in blocks:
+        call, end, behind = block.partition(_CALL_END)
+        if not end or behind.strip():
+            return text, ()
+        try:
+            calls += read_calls(call.strip(), "the <tool_call>")
+        except (BadRow, RecursionError):
+            return text, ()
+    return before.rstrip(), tuple(calls)

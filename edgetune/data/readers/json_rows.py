@@ -5,9 +5,11 @@ A row that is broken is said and left out, and reading goes on where the next ro
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from edgetune.data.conversation import Finding
+from edgetune.data.parsing.recognition import is_row
 from edgetune.data.readers import json_lists
 from edgetune.data.readers.json_parser import Parser, explain, skip_white
 from edgetune.data.readers.rows import Row, broken, not_text, too_long
@@ -45,7 +47,8 @@ def layout(text: str, whole: bool, file: str) -> str:
     start = skip_white(text, 0)
     line_end = text.find("\n", start)
     line_end = len(text) if line_end < 0 else line_end
-    wrapped = text.startswith("{", start) and _is_wrapped(text, start, parser)
+    before = _before_rows(text, start, parser) if text.startswith("{", start) else None
+    wrapped = before is not None and not is_row(before)
     try:
         value, end = parser.parse(text, start)
     except json.JSONDecodeError as error:
@@ -61,33 +64,36 @@ def layout(text: str, whole: bool, file: str) -> str:
     if text.startswith("[", start):
         return "lines" if end <= line_end < rest and text[rest : rest + 1] == "[" else "list"
     if rest == len(text) and whole and isinstance(value, dict):
-        if wrapped:
+        if wrapped and not is_row(value):
             return "wrapped"
         _refuse_columns(value, file)
     return "lines" if end <= line_end else "objects"
 
 
-def _is_wrapped(text: str, at: int, parser: Parser) -> bool:
-    """Whether the object at a place has a list of objects under one of the names of such lists,
-    before which everything can be read."""
+def _before_rows(text: str, at: int, parser: Parser) -> dict[str, Any] | None:
+    """What stands in the object at a place up to a list of objects under one of the names of such
+    lists, which is there as well, with nothing in its objects; None where there is no such list,
+    or something before it cannot be read."""
+    before: dict[str, Any] = {}
     at = skip_white(text, at + 1)
     while text.startswith('"', at):
         try:
             key, at = parser.parse(text, at)
             at = skip_white(text, at)
             if not text.startswith(":", at):
-                return False
+                return None
             at = skip_white(text, at + 1)
             if key in json_lists.WRAPPERS and text.startswith("[", at):
-                return text.startswith("{", skip_white(text, at + 1))
-            _, at = parser.parse(text, at)
+                rows = text.startswith("{", skip_white(text, at + 1))
+                return before | {key: [{}]} if rows else None
+            before[key], at = parser.parse(text, at)
         except ValueError:
-            return False
+            return None
         at = skip_white(text, at)
         if not text.startswith(",", at):
-            return False
+            return None
         at = skip_white(text, at + 1)
-    return False
+    return None
 
 
 def _row_in(text: str, line_end: int) -> bool:
@@ -164,8 +170,8 @@ def _line(parser: Parser, line: bytes, number: int) -> Row | Finding:
         problem = not_text(line, parser.file, number)
         assert problem is not None
         return problem
-    if text[0] == _BOM:  # of a file that was put behind another one
-        text = text[1:]
+    marked = text[0] == _BOM  # of a file that was put behind another one
+    text = text[1:] if marked else text
     start = skip_white(text, 0)
     try:
         value, end = parser.parse(text, start)
@@ -178,4 +184,8 @@ def _line(parser: Parser, line: bytes, number: int) -> Row | Finding:
         )
     except ValueError as error:
         return broken(str(error), parser.file, number)
-    return parser.row(value, text, start, end, number)
+    item = parser.row(value, text, start, end, number)
+    if not marked or not isinstance(item, Row):
+        return item
+    mark = Finding("note", "bom", "the line begins with a byte order mark", item.file, number)
+    return replace(item, findings=(*item.findings, mark))

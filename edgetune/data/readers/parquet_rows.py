@@ -11,6 +11,8 @@ from edgetune.data.readers.rows import Row, broken, left_out, unusable
 from edgetune.errors import RequestError
 
 _AT_ONCE = 256  # rows; they may be long
+_PADDED = ("arguments", "parameters", "input_schema", "tools")
+"""Keys of objects that need not have the same keys in every row."""
 
 
 def read(source: Path | BinaryIO, file: str) -> Iterator[Row | Finding]:
@@ -61,14 +63,35 @@ def _values(batch: Any) -> Iterator[Any]:
 def _row(value: Any, plain: bool, file: str, number: int) -> Row | Finding:
     if isinstance(value, UnicodeDecodeError):
         return left_out("encoding", "the row holds text that is not UTF-8", file, number)
-    said: dict[str, str] = {}
+    findings: list[Finding] = []
     if not plain:
-        value = _as_json(value, said)
+        row = {}
+        for key, item in value.items():
+            said: dict[str, str] = {}
+            row[key] = _as_json(item, said)
+            if text := said.get("not-a-number"):
+                findings.append(Finding("warning", "not-a-number", text, file, number))
+            if said.get("binary"):
+                text = f"`{key}` holds bytes, not text, which are read as null"
+                findings.append(Finding("note", "binary", text, file, number))
+        value = row
+    value = _unpadded(value)
     problem = unusable(value, file, number)
-    if problem:
-        return problem
-    findings = [Finding("warning", kind, text, file, number) for kind, text in said.items()]
-    return Row(value, file, number, tuple(findings))
+    return problem or Row(value, file, number, tuple(findings))
+
+
+def _unpadded(value: Any, within: bool = False) -> Any:
+    """A value whose tools and calls lack the keys that are null: where the calls of a column take
+    different arguments, Arrow gives each of them those of all."""
+    if isinstance(value, list):
+        return [_unpadded(item, within) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: _unpadded(item, within or key in _PADDED)
+            for key, item in value.items()
+            if not within or item is not None
+        }
+    return value
 
 
 def _is_plain(kind: Any, pa: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def within(examples: Sequence[Example], limit: int) -> list[Example]:
             ids, weights = example.ids[:limit], example.weights[:limit]
             if not weights.any():
                 continue
-            example = Example(ids, weights, example.task, example.file, example.line)
+            example = replace(example, ids=ids, weights=weights)
         cut.append(example)
     return cut
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from edgetune.config import DataConfig, SourceConfig
 from edgetune.data import reading, sources
+from edgetune.data.checks.labels import contradictions
 from edgetune.data.conversation import Conversation, Finding, Grade, content_digest
 from edgetune.data.task_file import files_behind
 from edgetune.data.template import Example, RowProblem, to_examples
@@ -152,7 +153,7 @@ def _write(
     adjusted: dict[tuple[str, str], list[int]] = {}
 
     def conversations() -> Iterator[Conversation]:
-        for item in reading.read(source, group, progress):
+        for item in contradictions(reading.read(source, group, progress)):
             if isinstance(item, Conversation):
                 yield item
             elif isinstance(item, Finding):
@@ -168,7 +169,7 @@ def _write(
         results = to_examples(wanted, setup.tokenizer, setup.template, setup.masks)
         for conversation in chunk:
             result = None if conversation.label is False else next(results)
-            judged = _judge(conversation, result)
+            judged = judge(conversation, result)
             if isinstance(judged, Finding):
                 findings.append(judged)
                 writer.add(conversation, [])
@@ -184,7 +185,7 @@ def _write(
     writer.close(_in_order(findings, [summary["file"] for summary in summaries]), summaries)
 
 
-def _judge(
+def judge(
     conversation: Conversation, result: list[Example] | RowProblem | None
 ) -> list[Example] | Finding:
     """The examples of a row that teach something, or why it is left out; without ``result`` it
