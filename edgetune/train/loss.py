@@ -126,7 +126,8 @@ class Arrays:
 
 def to_arrays(batch: Batch) -> Arrays:
     """Put a batch on the device."""
-    padded = -(-batch.count // _ROW_BUCKET) * _ROW_BUCKET
+    # At least one bucket: what is left of a cut row may hold nothing to learn.
+    padded = max(-(-batch.count // _ROW_BUCKET), 1) * _ROW_BUCKET
     pad = (0, padded - batch.count)
     return Arrays(
         tokens=mx.array(batch.tokens),

@@ -12,6 +12,7 @@ counts in every figure.
 import argparse
 import itertools
 import json
+import os
 import random
 import resource
 import statistics
@@ -25,7 +26,8 @@ from pathlib import Path
 ROUNDS = 3
 TOKENIZED_ROWS = 6000
 LONGEST = 1024
-TOKENIZERS = Path(__file__).parents[3] / "shared/data/tokenizers"
+BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+TOKENIZERS = Path(os.environ.get("EDGETUNE_TEST_DATA") or BESIDE) / "tokenizers"
 
 
 def rows(count: int, seed: int = 0) -> Iterator[dict[str, str]]:
