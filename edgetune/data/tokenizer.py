@@ -120,11 +120,6 @@ class Tokenizer:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
-    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids as ``encode`` gives them, and for each the characters [start, end) it came from."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
-        return encoding.ids, encoding.offsets
-
     def encode_batch(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
         """Encodings (``ids``, ``char_to_token``, ``token_to_chars``) of texts, on all cores."""
         encodings: list[tokenizers.Encoding] = self._backend.encode_batch(

@@ -47,7 +47,8 @@ def test_byte_level_text_survives_encoding_and_decoding(chatml: Tokenizer, text:
 
 @given(st.text().filter(lambda text: "▁" not in text))
 def test_byte_fallback_text_survives_encoding_and_decoding(spm: Tokenizer, text: str) -> None:
-    ids, offsets = spm.encode_with_offsets(text)
+    [encoding] = spm.encode_batch([text])
+    ids, offsets = encoding.ids, encoding.offsets
     assert ids == spm.encode(text)
     assert spm.decode(ids) == text
     assert all(0 <= start <= end <= len(text) for start, end in offsets)

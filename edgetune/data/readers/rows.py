@@ -36,9 +36,6 @@ class FileRead:
     bytes: int
 
 
-Item = Row | Finding | FileRead
-
-
 def left_out(kind: str, message: str, file: str, line: int) -> Finding:
     """An error for which a row is left out."""
     return Finding("error", kind, message, file, line, left_out=True)
